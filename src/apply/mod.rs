@@ -1,0 +1,1 @@
+//! Net effects to the destination.

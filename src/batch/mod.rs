@@ -1,0 +1,1 @@
+//! Whole transactions folded to net effects; pure.

@@ -1,0 +1,1 @@
+//! File, variables and flags to settings, or every reason why not.

@@ -1,0 +1,1 @@
+//! `${VAR}`, `${VAR:-default}` and `${file:/path}` inside string values.

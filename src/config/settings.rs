@@ -1,0 +1,182 @@
+//! The settings as meant: defaults filled in, units resolved, every rule checked.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::pattern::Pattern;
+use crate::pg::conninfo::ConnInfo;
+use crate::pg::dial::PasswordSource;
+use crate::pg::ident::QualifiedName;
+
+/// Everything a verb needs to know. Built by [`crate::config::load`], never changed after.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub pipeline: String,
+    pub include: Vec<Pattern>,
+    pub exclude: Vec<Pattern>,
+    pub shutdown_grace: Duration,
+    pub source: SourceSettings,
+    pub destination: DestinationSettings,
+    pub state: StateSettings,
+    pub http: HttpSettings,
+    pub limits: Limits,
+    pub snapshot: SnapshotSettings,
+    pub apply: ApplySettings,
+    pub tables: Vec<TableSettings>,
+    /// How many `[[query]]` entries `run` leaves aside.
+    pub query_count: usize,
+}
+
+#[derive(Clone, Debug)]
+pub struct SourceSettings {
+    pub conninfo: ConnInfo,
+    pub password: PasswordSource,
+    pub slot: String,
+    /// At least one; the first is the one we create when it is absent.
+    pub publications: Vec<String>,
+    /// Whether the file names the publications (then an absent one is still created).
+    pub publications_named: bool,
+    pub max_retained_wal_bytes: Option<u64>,
+}
+
+#[derive(Clone, Debug)]
+pub struct DestinationSettings {
+    pub conninfo: ConnInfo,
+    pub password: PasswordSource,
+    /// Source schema → destination schema; a schema not named maps to itself.
+    pub schemas: std::collections::BTreeMap<String, String>,
+    pub state_schema: String,
+    pub create_tables: bool,
+    pub on_existing: OnExisting,
+    pub on_truncate: OnTruncate,
+}
+
+/// Copying into a table that holds rows we did not copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnExisting {
+    Refuse,
+    Truncate,
+}
+
+/// What a TRUNCATE at the source does at the destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnTruncate {
+    Truncate,
+    Ignore,
+    Halt,
+}
+
+#[derive(Clone, Debug)]
+pub struct StateSettings {
+    /// The pipeline's own directory (`<dir>/<pipeline>`).
+    pub dir: PathBuf,
+}
+
+#[derive(Clone, Debug)]
+pub struct HttpSettings {
+    /// `None` is "off".
+    pub listen: Option<SocketAddr>,
+    pub max_tables: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub memory_bytes: u64,
+    pub max_value_bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct SnapshotSettings {
+    pub workers: usize,
+    pub chunk_bytes: u64,
+    pub defer_indexes: bool,
+    pub copy_data: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct ApplySettings {
+    pub max_batch_rows: usize,
+    pub max_batch_bytes: u64,
+    pub max_batch_delay: Duration,
+}
+
+/// One `[[table]]`.
+#[derive(Clone, Debug)]
+pub struct TableSettings {
+    pub name: QualifiedName,
+    /// `None`: the same name, through the schema mapping.
+    pub destination: Option<QualifiedName>,
+    pub on_existing: Option<OnExisting>,
+    pub on_truncate: Option<OnTruncate>,
+    pub create_tables: Option<bool>,
+    pub unlisted: Option<Unlisted>,
+    pub columns: Vec<ColumnSettings>,
+}
+
+/// What happens to a column that `[table.columns]` does not name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unlisted {
+    Pass,
+    Drop,
+    Fail,
+}
+
+/// One column's steps, in order.
+#[derive(Clone, Debug)]
+pub struct ColumnSettings {
+    /// The source's name.
+    pub name: String,
+    pub rename: Option<String>,
+    pub steps: Vec<Step>,
+}
+
+/// One transform step.
+#[derive(Clone, Debug)]
+pub enum Step {
+    Drop,
+    /// A constant, as text that the destination's type parses.
+    Value(String),
+    Null,
+    Hash(Hash),
+}
+
+#[derive(Clone, Debug)]
+pub enum Hash {
+    Sha256,
+    HmacSha256 { key: secrecy::SecretString },
+}
+
+impl Settings {
+    /// The destination's name of a source table.
+    pub fn destination_name(&self, source: &QualifiedName) -> QualifiedName {
+        if let Some(name) = self.table(source).and_then(|table| table.destination.clone()) {
+            return name;
+        }
+        let schema = self.destination.schemas.get(&source.schema).unwrap_or(&source.schema);
+        QualifiedName::new(schema.clone(), source.name.clone())
+    }
+
+    pub fn table(&self, source: &QualifiedName) -> Option<&TableSettings> {
+        self.tables.iter().find(|table| &table.name == source)
+    }
+
+    /// Whether `include` and `exclude` select the table. The state schema never is.
+    pub fn selects(&self, table: &QualifiedName) -> bool {
+        table.schema != self.destination.state_schema
+            && self.include.iter().any(|pattern| pattern.matches(table))
+            && !self.exclude.iter().any(|pattern| pattern.matches(table))
+    }
+
+    pub fn on_existing(&self, source: &QualifiedName) -> OnExisting {
+        self.table(source).and_then(|t| t.on_existing).unwrap_or(self.destination.on_existing)
+    }
+
+    pub fn on_truncate(&self, source: &QualifiedName) -> OnTruncate {
+        self.table(source).and_then(|t| t.on_truncate).unwrap_or(self.destination.on_truncate)
+    }
+
+    pub fn create_tables(&self, source: &QualifiedName) -> bool {
+        self.table(source).and_then(|t| t.create_tables).unwrap_or(self.destination.create_tables)
+    }
+}

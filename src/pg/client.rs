@@ -1,0 +1,1 @@
+//! Ordinary connections (tokio-postgres) over our own stream.

@@ -1,0 +1,1 @@
+//! The COPY binary and text formats, both directions; pure.

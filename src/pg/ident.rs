@@ -1,0 +1,61 @@
+//! Quoting. The only place that turns names and text into SQL.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// `name` as an SQL identifier, always quoted.
+pub fn identifier(name: &str) -> String {
+    postgres_protocol::escape::escape_identifier(name)
+}
+
+/// `text` as an SQL literal.
+pub fn literal(text: &str) -> String {
+    postgres_protocol::escape::escape_literal(text)
+}
+
+/// `names` as a comma-separated list of quoted identifiers.
+pub fn identifiers<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    names.into_iter().map(identifier).collect::<Vec<_>>().join(", ")
+}
+
+/// A table's (or type's) name with its schema. `Display` gives the unquoted form for people
+/// (`public.orders`), [`QualifiedName::sql`] the quoted one for servers.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct QualifiedName {
+    pub schema: String,
+    pub name: String,
+}
+
+impl QualifiedName {
+    pub fn new(schema: impl Into<String>, name: impl Into<String>) -> QualifiedName {
+        QualifiedName { schema: schema.into(), name: name.into() }
+    }
+
+    pub fn sql(&self) -> String {
+        format!("{}.{}", identifier(&self.schema), identifier(&self.name))
+    }
+}
+
+impl fmt::Display for QualifiedName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.schema, self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_always_quoted() {
+        assert_eq!(identifier("a\"b"), "\"a\"\"b\"");
+        assert_eq!(QualifiedName::new("public", "select").sql(), "\"public\".\"select\"");
+    }
+
+    #[test]
+    fn backslashes_in_literals_use_the_escape_form() {
+        assert_eq!(literal("it's"), "'it''s'");
+        assert!(literal("a\\b").trim_start().starts_with("E'"));
+    }
+}

@@ -1,0 +1,47 @@
+//! Type OIDs that PostgreSQL fixes for ever (`src/include/catalog/pg_type.dat`), and which of them
+//! look the same in binary on every server.
+
+/// An object's identifier in one database. Only built-in ones mean the same in another.
+pub type Oid = u32;
+
+/// First OID that `initdb` and users hand out: from here on an OID means nothing to another server.
+pub const FIRST_UNPINNED_OID: Oid = 12_000;
+
+pub const BOOL: Oid = 16;
+pub const BYTEA: Oid = 17;
+pub const CHAR: Oid = 18;
+pub const NAME: Oid = 19;
+pub const INT8: Oid = 20;
+pub const INT2: Oid = 21;
+pub const INT4: Oid = 23;
+pub const TEXT: Oid = 25;
+pub const OID: Oid = 26;
+pub const JSON: Oid = 114;
+pub const XML: Oid = 142;
+pub const FLOAT4: Oid = 700;
+pub const FLOAT8: Oid = 701;
+pub const MONEY: Oid = 790;
+pub const BPCHAR: Oid = 1042;
+pub const VARCHAR: Oid = 1043;
+pub const DATE: Oid = 1082;
+pub const TIME: Oid = 1083;
+pub const TIMESTAMP: Oid = 1114;
+pub const TIMESTAMPTZ: Oid = 1184;
+pub const INTERVAL: Oid = 1186;
+pub const NUMERIC: Oid = 1700;
+pub const UUID: Oid = 2950;
+pub const JSONB: Oid = 3802;
+
+/// The reg* types: in binary they are bare OIDs, which mean another object on another server
+/// (`regproc` … `regdatabase`).
+const REG_TYPES: [Oid; 12] = [24, 2202, 2203, 2204, 2205, 2206, 3734, 3769, 4089, 4096, 4191, 8326];
+
+/// Whether values of this type name catalog objects by OID and so must travel as text.
+pub fn is_reg_type(oid: Oid) -> bool {
+    REG_TYPES.contains(&oid)
+}
+
+/// Whether the type's OID and binary form are the same on every server.
+pub fn is_built_in(oid: Oid) -> bool {
+    oid < FIRST_UNPINNED_OID
+}

@@ -1,0 +1,1 @@
+//! TLS by rustls: sslmode's meanings, root certificates, channel binding.

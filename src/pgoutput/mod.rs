@@ -1,0 +1,1 @@
+//! pgoutput messages: bytes in, messages out; pure.

@@ -1,0 +1,1 @@
+//! Assembles the stages and owns the tasks.

@@ -1,0 +1,1 @@
+//! Messages to changes, and what we promise back.

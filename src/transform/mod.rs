@@ -1,0 +1,1 @@
+//! Per-table row functions; pure.
