@@ -1,0 +1,15 @@
+//! The harness: throwaway servers, the agent as a child process, comparison by query.
+//!
+//! In: an installed PostgreSQL and the built binary. Out: panics that say what was expected, with
+//! the end of the logs. Invariants: nothing outlives the test process, whatever kills it; no test
+//! waits without a deadline; every deadline and the only pause between two looks are in [`wait`].
+
+pub(crate) mod agent;
+pub(crate) mod cluster;
+pub(crate) mod compare;
+pub(crate) mod database;
+pub(crate) mod installation;
+pub(crate) mod process;
+pub(crate) mod proxy;
+pub(crate) mod wait;
+pub(crate) mod workload;
