@@ -1,0 +1,366 @@
+//! The destination's row: who may apply, and up to where has been applied. SQL only.
+//!
+//! Every destination transaction of a pipeline starts with [`CheckpointSql::guard`] (the advisory
+//! lock in shared mode, then our epoch) and one that moves the position ends with
+//! [`CheckpointSql::advance`]. Taking over ([`acquire`]) takes the lock exclusively and only then
+//! reads the row: a COMMIT whose outcome nobody knows has one before the position is believed.
+//!
+//! **Invariant:** the statements raise an error inside the server (a division by zero) where they
+//! touch no row, so that a COMMIT already on its way behind them becomes a ROLLBACK.
+
+use std::time::{Duration, SystemTime};
+
+use tokio_postgres::Client;
+use tokio_postgres::types::PgLsn;
+
+use crate::checkpoint::CheckpointError;
+use crate::model::change::Commit;
+use crate::pg::ident::identifier;
+use crate::pg::lsn::Lsn;
+use crate::pg::time::PgTimestamp;
+
+/// How long a lease lasts without renewal, on the destination's clock.
+pub const LEASE_SECONDS: f64 = 15.0;
+
+/// How often the holder renews it: three chances before it runs out.
+pub const LEASE_RENEWAL: Duration = Duration::from_secs(5);
+
+/// How long a take-over waits for the earlier holder's transaction before it ends that backend.
+const TAKE_OVER_PATIENCE: &str = "10s";
+
+/// The pipeline's row as read under the exclusive lock.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    pub epoch: i64,
+    /// End of the last applied commit or idle position; none before the slot exists.
+    pub applied_lsn: Option<Lsn>,
+    pub source_system_identifier: String,
+    pub timeline: i32,
+    pub slot: Option<String>,
+    pub owned_publications: Vec<String>,
+    /// The last applied commit, which must reappear identically if it is sent again.
+    pub last_commit: Option<LastCommit>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastCommit {
+    pub commit_lsn: Lsn,
+    pub xid: i64,
+    pub time: PgTimestamp,
+}
+
+/// What asking for the lease gave.
+#[derive(Debug)]
+pub enum Acquired {
+    Ours(Checkpoint),
+    /// Somebody else works; their description.
+    Standby {
+        holder: String,
+    },
+}
+
+/// The statements of one pipeline. Built once, prepared once a connection.
+#[derive(Clone, Debug)]
+pub struct CheckpointSql {
+    pub schema: String,
+    pub pipeline: String,
+    /// `pg_advisory_xact_lock_shared` on the pipeline's key.
+    pub lock_shared: String,
+    /// Fails inside the server unless `$2` is still the epoch of `$1`.
+    pub check_epoch: String,
+    /// Moves the position, or fails inside the server. See [`CheckpointSql::advance`].
+    pub advance: String,
+}
+
+impl CheckpointSql {
+    pub fn new(schema: &str, pipeline: &str) -> CheckpointSql {
+        let table = format!("{}.checkpoint", identifier(schema));
+        CheckpointSql {
+            schema: schema.to_owned(),
+            pipeline: pipeline.to_owned(),
+            lock_shared: format!("SELECT pg_catalog.pg_advisory_xact_lock_shared({LOCK_KEY})"),
+            check_epoch: format!(
+                "SELECT 1 / (SELECT count(*) FROM {table} WHERE pipeline = $1 AND epoch = $2)"
+            ),
+            advance: format!(
+                "WITH moved AS (UPDATE {table} SET applied_lsn = $4, \
+                 commit_lsn = coalesce($5, commit_lsn), commit_xid = coalesce($6, commit_xid), \
+                 commit_time = coalesce($7, commit_time), updated_at = pg_catalog.now() \
+                 WHERE pipeline = $1 AND epoch = $2 AND applied_lsn = $3 RETURNING 1) \
+                 SELECT 1 / count(*) FROM moved"
+            ),
+        }
+    }
+
+    fn table(&self) -> String {
+        format!("{}.checkpoint", identifier(&self.schema))
+    }
+}
+
+/// The advisory lock's key of pipeline `$1`.
+const LOCK_KEY: &str = "pg_catalog.hashtextextended('sync-agent:' || $1::text, 0)";
+
+/// Parameters of [`CheckpointSql::advance`].
+#[derive(Clone, Copy, Debug)]
+pub struct Advance {
+    pub epoch: i64,
+    pub from: Lsn,
+    pub to: Lsn,
+    /// The commit at `to`; none for an idle position.
+    pub commit: Option<Commit>,
+}
+
+impl Advance {
+    pub fn commit_lsn(&self) -> Option<PgLsn> {
+        self.commit.map(|commit| commit.commit_lsn.into())
+    }
+
+    pub fn commit_xid(&self) -> Option<i64> {
+        self.commit.map(|commit| i64::from(commit.xid))
+    }
+
+    pub fn commit_time(&self) -> Option<SystemTime> {
+        self.commit.map(|commit| commit.commit_time.into())
+    }
+}
+
+/// Who asks for the lease.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// For people: host and process.
+    pub holder: String,
+    pub source_system_identifier: String,
+    pub timeline: i32,
+}
+
+/// Reads the row without taking anything.
+pub async fn read(
+    client: &Client,
+    sql: &CheckpointSql,
+) -> Result<Option<Checkpoint>, CheckpointError> {
+    let query = format!(
+        "SELECT epoch, applied_lsn, source_system_identifier, timeline, slot, owned_publications, \
+         commit_lsn, commit_xid, commit_time FROM {} WHERE pipeline = $1",
+        sql.table()
+    );
+    let row = client.query_opt(&query, &[&sql.pipeline]).await?;
+    Ok(row.map(|row| {
+        let commit_lsn: Option<PgLsn> = row.get(6);
+        let xid: Option<i64> = row.get(7);
+        let time: Option<SystemTime> = row.get(8);
+        let last_commit = commit_lsn.zip(xid).zip(time).map(|((commit_lsn, xid), time)| {
+            LastCommit { commit_lsn: commit_lsn.into(), xid, time: time.into() }
+        });
+        Checkpoint {
+            epoch: row.get(0),
+            applied_lsn: row.get::<_, Option<PgLsn>>(1).map(Lsn::from),
+            source_system_identifier: row.get(2),
+            timeline: row.get(3),
+            slot: row.get(4),
+            owned_publications: row.get(5),
+            last_commit,
+        }
+    }))
+}
+
+/// Asks for the lease on the connection that will renew it: that backend is recorded as the holder's.
+///
+/// A live lease of a living backend means standby. Otherwise the row (made if absent) is ours under
+/// a raised epoch. `previous_epoch` is the epoch this process held before, if any: its own lease
+/// does not stand in its way.
+pub async fn acquire(
+    client: &mut Client,
+    sql: &CheckpointSql,
+    claim: &Claim,
+    previous_epoch: Option<i64>,
+) -> Result<Acquired, CheckpointError> {
+    if let Some(holder) = living_holder(client, sql, previous_epoch).await? {
+        return Ok(Acquired::Standby { holder });
+    }
+    take_lock(client, sql).await?;
+    // The lock is the session's now; from here every way out releases it.
+    let acquired = raise_epoch(client, sql, claim, previous_epoch).await;
+    let unlock = format!("SELECT pg_catalog.pg_advisory_unlock({LOCK_KEY})");
+    client.query_one(&unlock, &[&sql.pipeline]).await?;
+    acquired
+}
+
+async fn living_holder(
+    client: &Client,
+    sql: &CheckpointSql,
+    previous_epoch: Option<i64>,
+) -> Result<Option<String>, CheckpointError> {
+    let query = format!(
+        "SELECT coalesce(c.holder, 'unknown') FROM {} c WHERE c.pipeline = $1 \
+         AND c.lease_until > pg_catalog.clock_timestamp() AND c.epoch IS DISTINCT FROM $2 \
+         AND EXISTS (SELECT 1 FROM pg_catalog.pg_stat_activity a WHERE a.pid = c.holder_pid \
+         AND (a.backend_start IS NULL OR a.backend_start = c.holder_started))",
+        sql.table()
+    );
+    let row = client.query_opt(&query, &[&sql.pipeline, &previous_epoch]).await?;
+    Ok(row.map(|row| row.get(0)))
+}
+
+/// Takes the pipeline's lock for the session, ending the backends that hold it after a while.
+async fn take_lock(client: &Client, sql: &CheckpointSql) -> Result<(), CheckpointError> {
+    let lock = format!("SELECT pg_catalog.pg_advisory_lock({LOCK_KEY})");
+    client.batch_execute(&format!("SET lock_timeout = '{TAKE_OVER_PATIENCE}'")).await?;
+    let first = client.query_one(&lock, &[&sql.pipeline]).await;
+    if first.is_err() {
+        let terminate = format!(
+            "SELECT pg_catalog.pg_terminate_backend(l.pid) FROM pg_catalog.pg_locks l, \
+             (SELECT {LOCK_KEY} AS key) k WHERE l.locktype = 'advisory' AND l.granted \
+             AND l.pid <> pg_catalog.pg_backend_pid() AND l.objsubid = 1 \
+             AND l.database = (SELECT oid FROM pg_catalog.pg_database \
+                               WHERE datname = pg_catalog.current_database()) \
+             AND (l.classid::bigint << 32 | l.objid::bigint) = k.key"
+        );
+        client.query(&terminate, &[&sql.pipeline]).await?;
+        client.query_one(&lock, &[&sql.pipeline]).await?;
+    }
+    client.batch_execute("SET lock_timeout = 0").await?;
+    Ok(())
+}
+
+async fn raise_epoch(
+    client: &Client,
+    sql: &CheckpointSql,
+    claim: &Claim,
+    previous_epoch: Option<i64>,
+) -> Result<Acquired, CheckpointError> {
+    // Somebody may have been quicker between the first look and the lock.
+    if let Some(holder) = living_holder(client, sql, previous_epoch).await? {
+        return Ok(Acquired::Standby { holder });
+    }
+    let upsert = format!(
+        "INSERT INTO {table} AS c (pipeline, epoch, lease_until, holder, holder_pid, \
+         holder_started, source_system_identifier, timeline) \
+         SELECT $1, 1, pg_catalog.clock_timestamp() + pg_catalog.make_interval(secs => $2), $3, \
+         a.pid, a.backend_start, $4, $5 FROM pg_catalog.pg_stat_activity a \
+         WHERE a.pid = pg_catalog.pg_backend_pid() \
+         ON CONFLICT (pipeline) DO UPDATE SET epoch = c.epoch + 1, \
+         lease_until = excluded.lease_until, holder = excluded.holder, \
+         holder_pid = excluded.holder_pid, holder_started = excluded.holder_started, \
+         updated_at = pg_catalog.now()",
+        table = sql.table()
+    );
+    client
+        .execute(
+            &upsert,
+            &[
+                &sql.pipeline,
+                &LEASE_SECONDS,
+                &claim.holder,
+                &claim.source_system_identifier,
+                &claim.timeline,
+            ],
+        )
+        .await?;
+    match read(client, sql).await? {
+        Some(checkpoint) => Ok(Acquired::Ours(checkpoint)),
+        None => Err(CheckpointError::Gone { pipeline: sql.pipeline.clone() }),
+    }
+}
+
+/// Renews the lease; fenced where the epoch is no longer ours.
+pub async fn renew(
+    client: &Client,
+    sql: &CheckpointSql,
+    epoch: i64,
+) -> Result<(), CheckpointError> {
+    let update = format!(
+        "UPDATE {} SET lease_until = pg_catalog.clock_timestamp() \
+         + pg_catalog.make_interval(secs => $3) WHERE pipeline = $1 AND epoch = $2",
+        sql.table()
+    );
+    let renewed = client.execute(&update, &[&sql.pipeline, &epoch, &LEASE_SECONDS]).await?;
+    if renewed == 0 { Err(explain(client, sql, epoch, None).await?) } else { Ok(()) }
+}
+
+/// Gives the lease back on a clean stop, so that a standby takes over at once.
+pub async fn release(
+    client: &Client,
+    sql: &CheckpointSql,
+    epoch: i64,
+) -> Result<(), CheckpointError> {
+    let update = format!(
+        "UPDATE {} SET lease_until = '-infinity', holder_pid = NULL, holder_started = NULL \
+         WHERE pipeline = $1 AND epoch = $2",
+        sql.table()
+    );
+    client.execute(&update, &[&sql.pipeline, &epoch]).await?;
+    Ok(())
+}
+
+/// What the row says after [`CheckpointSql::check_epoch`] or [`CheckpointSql::advance`] failed.
+pub async fn explain(
+    client: &Client,
+    sql: &CheckpointSql,
+    epoch: i64,
+    expected: Option<Lsn>,
+) -> Result<CheckpointError, CheckpointError> {
+    let pipeline = sql.pipeline.clone();
+    Ok(match read(client, sql).await? {
+        None => CheckpointError::Gone { pipeline },
+        Some(row) if row.epoch != epoch => {
+            CheckpointError::Fenced { pipeline, ours: epoch, theirs: row.epoch }
+        }
+        Some(row) => CheckpointError::Moved {
+            pipeline,
+            found: row.applied_lsn.map_or_else(|| "no position".to_owned(), |lsn| lsn.to_string()),
+            expected: expected.unwrap_or(Lsn::ZERO),
+        },
+    })
+}
+
+/// Facts written once: the slot's name before it exists, its consistent point after.
+pub async fn record_slot(
+    client: &Client,
+    sql: &CheckpointSql,
+    epoch: i64,
+    slot: &str,
+    consistent_lsn: Option<Lsn>,
+) -> Result<(), CheckpointError> {
+    let update = format!(
+        "UPDATE {} SET slot = $3, applied_lsn = $4, commit_lsn = NULL, commit_xid = NULL, \
+         commit_time = NULL, updated_at = pg_catalog.now() WHERE pipeline = $1 AND epoch = $2",
+        sql.table()
+    );
+    let lsn = consistent_lsn.map(PgLsn::from);
+    let updated = client.execute(&update, &[&sql.pipeline, &epoch, &slot, &lsn]).await?;
+    if updated == 0 { Err(explain(client, sql, epoch, None).await?) } else { Ok(()) }
+}
+
+/// Remembers which publications we made, and so may alter and drop.
+pub async fn record_publications(
+    client: &Client,
+    sql: &CheckpointSql,
+    epoch: i64,
+    owned: &[String],
+) -> Result<(), CheckpointError> {
+    let update = format!(
+        "UPDATE {} SET owned_publications = $3 WHERE pipeline = $1 AND epoch = $2",
+        sql.table()
+    );
+    let updated = client.execute(&update, &[&sql.pipeline, &epoch, &owned]).await?;
+    if updated == 0 { Err(explain(client, sql, epoch, None).await?) } else { Ok(()) }
+}
+
+/// Forgets the pipeline. Refused by the caller while somebody holds the lease.
+pub async fn delete(client: &mut Client, sql: &CheckpointSql) -> Result<(), CheckpointError> {
+    let transaction = client.transaction().await?;
+    for table in ["tables", "checkpoint"] {
+        let delete = format!("DELETE FROM {}.{table} WHERE pipeline = $1", identifier(&sql.schema));
+        transaction.execute(&delete, &[&sql.pipeline]).await?;
+    }
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// The living holder of the lease, for verbs that must not disturb it.
+pub async fn holder(
+    client: &Client,
+    sql: &CheckpointSql,
+) -> Result<Option<String>, CheckpointError> {
+    living_holder(client, sql, None).await
+}

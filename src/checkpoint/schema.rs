@@ -1,0 +1,47 @@
+//! The state schema: created when absent, refused when it is a newer agent's.
+
+use tokio_postgres::Client;
+
+use crate::checkpoint::CheckpointError;
+use crate::pg::ident::{identifier, literal};
+
+/// Version of the layout in `sql/schema.sql`.
+const STATE_VERSION: i32 = 1;
+
+const SCHEMA_SQL: &str = include_str!("sql/schema.sql");
+
+/// Serializes concurrent first starts: `CREATE … IF NOT EXISTS` races against itself in Postgres.
+const BOOTSTRAP_LOCK: &str = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('sync-agent state schema', 0))";
+
+/// Whether the state schema's checkpoint table exists.
+pub async fn exists(client: &Client, schema: &str) -> Result<bool, CheckpointError> {
+    let name = format!("{}.checkpoint", identifier(schema));
+    let row = client.query_one("SELECT pg_catalog.to_regclass($1) IS NOT NULL", &[&name]).await?;
+    Ok(row.get(0))
+}
+
+/// Creates what is missing. Needs CREATE on the database only the first time.
+pub async fn ensure(client: &mut Client, schema: &str) -> Result<(), CheckpointError> {
+    if !exists(client, schema).await? {
+        let transaction = client.transaction().await?;
+        transaction.batch_execute(BOOTSTRAP_LOCK).await?;
+        let mut sql = SCHEMA_SQL.replace("{schema}", &identifier(schema));
+        let present = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1)";
+        if transaction.query_one(present, &[&schema]).await?.get(0) {
+            // An administrator made the schema: we may lack CREATE on the database.
+            sql = sql.replacen("CREATE SCHEMA IF NOT EXISTS", "-- present:", 1);
+        }
+        transaction.batch_execute(&sql).await?;
+        transaction.commit().await?;
+    }
+    let version = format!(
+        "SELECT version FROM {}.versions WHERE component = {}",
+        identifier(schema),
+        literal("state")
+    );
+    let found: i32 = client.query_one(&version, &[]).await?.get(0);
+    if found > STATE_VERSION {
+        return Err(CheckpointError::NewerState { schema: schema.to_owned(), found });
+    }
+    Ok(())
+}

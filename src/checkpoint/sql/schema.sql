@@ -1,0 +1,46 @@
+-- The agent's own tables at the destination. {schema} is the quoted state_schema.
+CREATE SCHEMA IF NOT EXISTS {schema};
+
+CREATE TABLE IF NOT EXISTS {schema}.versions (
+    component text PRIMARY KEY,
+    version   integer NOT NULL
+);
+INSERT INTO {schema}.versions VALUES ('state', 1) ON CONFLICT (component) DO NOTHING;
+
+-- One row a pipeline: the truth about what has been applied, and who may apply.
+CREATE TABLE IF NOT EXISTS {schema}.checkpoint (
+    pipeline                 text PRIMARY KEY,
+    applied_lsn              pg_lsn,
+    epoch                    bigint NOT NULL DEFAULT 0,
+    lease_until              timestamptz NOT NULL DEFAULT '-infinity',
+    holder                   text,
+    holder_pid               integer,
+    holder_started           timestamptz,
+    source_system_identifier text NOT NULL,
+    timeline                 integer NOT NULL,
+    slot                     text,
+    owned_publications       text[] NOT NULL DEFAULT '{}',
+    commit_lsn               pg_lsn,
+    commit_xid               bigint,
+    commit_time              timestamptz,
+    created_at               timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    updated_at               timestamptz NOT NULL DEFAULT pg_catalog.now()
+) WITH (fillfactor = 50);
+
+-- One row a table: how far its copy is, and from which position its changes count.
+CREATE TABLE IF NOT EXISTS {schema}.tables (
+    pipeline           text NOT NULL,
+    source_schema      text NOT NULL,
+    source_table       text NOT NULL,
+    destination_schema text NOT NULL,
+    destination_table  text NOT NULL,
+    state              text NOT NULL,
+    copied_lsn         pg_lsn,
+    created            boolean NOT NULL DEFAULT false,
+    fingerprint        text NOT NULL,
+    known_columns      text[] NOT NULL,
+    rows               bigint NOT NULL DEFAULT 0,
+    bytes              bigint NOT NULL DEFAULT 0,
+    copied_at          timestamptz,
+    PRIMARY KEY (pipeline, source_schema, source_table)
+);

@@ -1,0 +1,137 @@
+//! The destination's record of each table's copy. SQL only.
+
+use tokio_postgres::types::PgLsn;
+use tokio_postgres::{Client, Row};
+
+use crate::checkpoint::CheckpointError;
+use crate::pg::ident::{QualifiedName, identifier};
+use crate::pg::lsn::Lsn;
+
+/// How far a table's copy is. Only what must survive a restart is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CopyState {
+    /// Chosen; its copy may have begun. What it holds at the destination is ours to remove.
+    Copying,
+    /// All rows as of `copied_lsn` are at the destination; later changes come from the stream.
+    Copied,
+}
+
+impl CopyState {
+    fn as_str(self) -> &'static str {
+        match self {
+            CopyState::Copying => "copying",
+            CopyState::Copied => "copied",
+        }
+    }
+}
+
+/// One table's record.
+#[derive(Clone, Debug)]
+pub struct TableRecord {
+    pub source: QualifiedName,
+    pub destination: QualifiedName,
+    pub state: CopyState,
+    /// The consistent point its rows were copied at: earlier transactions are in the copy.
+    pub copied_lsn: Option<Lsn>,
+    /// The agent created the destination's table.
+    pub created: bool,
+    pub fingerprint: String,
+    /// The source's columns when the table was chosen.
+    pub known_columns: Vec<String>,
+    pub rows: i64,
+    pub bytes: i64,
+    pub copied_at: Option<std::time::SystemTime>,
+}
+
+/// All tables of a pipeline, by name.
+pub async fn read_all(
+    client: &Client,
+    schema: &str,
+    pipeline: &str,
+) -> Result<Vec<TableRecord>, CheckpointError> {
+    let query = format!(
+        "SELECT source_schema, source_table, destination_schema, destination_table, state, \
+         copied_lsn, created, fingerprint, known_columns, rows, bytes, copied_at \
+         FROM {}.tables WHERE pipeline = $1 ORDER BY 1, 2",
+        identifier(schema)
+    );
+    let rows = client.query(&query, &[&pipeline]).await?;
+    Ok(rows.iter().map(from_row).collect())
+}
+
+fn from_row(row: &Row) -> TableRecord {
+    let state: &str = row.get(4);
+    TableRecord {
+        source: QualifiedName::new(row.get::<_, String>(0), row.get::<_, String>(1)),
+        destination: QualifiedName::new(row.get::<_, String>(2), row.get::<_, String>(3)),
+        state: if state == CopyState::Copied.as_str() {
+            CopyState::Copied
+        } else {
+            CopyState::Copying
+        },
+        copied_lsn: row.get::<_, Option<PgLsn>>(5).map(Lsn::from),
+        created: row.get(6),
+        fingerprint: row.get(7),
+        known_columns: row.get(8),
+        rows: row.get(9),
+        bytes: row.get(10),
+        copied_at: row.get(11),
+    }
+}
+
+/// Writes a table's record, whole.
+pub async fn write(
+    client: &Client,
+    schema: &str,
+    pipeline: &str,
+    record: &TableRecord,
+) -> Result<(), CheckpointError> {
+    let upsert = format!(
+        "INSERT INTO {}.tables (pipeline, source_schema, source_table, destination_schema, \
+         destination_table, state, copied_lsn, created, fingerprint, known_columns, rows, bytes, \
+         copied_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
+         ON CONFLICT (pipeline, source_schema, source_table) DO UPDATE SET \
+         destination_schema = excluded.destination_schema, \
+         destination_table = excluded.destination_table, state = excluded.state, \
+         copied_lsn = excluded.copied_lsn, created = excluded.created, \
+         fingerprint = excluded.fingerprint, known_columns = excluded.known_columns, \
+         rows = excluded.rows, bytes = excluded.bytes, copied_at = excluded.copied_at",
+        identifier(schema)
+    );
+    client
+        .execute(
+            &upsert,
+            &[
+                &pipeline,
+                &record.source.schema,
+                &record.source.name,
+                &record.destination.schema,
+                &record.destination.name,
+                &record.state.as_str(),
+                &record.copied_lsn.map(PgLsn::from),
+                &record.created,
+                &record.fingerprint,
+                &record.known_columns,
+                &record.rows,
+                &record.bytes,
+                &record.copied_at,
+            ],
+        )
+        .await?;
+    Ok(())
+}
+
+/// Forgets tables that are no longer chosen (their rows stay).
+pub async fn forget(
+    client: &Client,
+    schema: &str,
+    pipeline: &str,
+    source: &QualifiedName,
+) -> Result<(), CheckpointError> {
+    let delete = format!(
+        "DELETE FROM {}.tables WHERE pipeline = $1 AND source_schema = $2 AND source_table = $3",
+        identifier(schema)
+    );
+    client.execute(&delete, &[&pipeline, &source.schema, &source.name]).await?;
+    Ok(())
+}
