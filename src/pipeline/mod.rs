@@ -1,1 +1,3 @@
 //! Assembles the stages and owns the tasks.
+
+pub mod status;

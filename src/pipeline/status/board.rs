@@ -1,0 +1,427 @@
+//! The board: stages write on it, `/status` and `/metrics` read from it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::clock::{Clock, Now, SystemClock};
+use super::lag::{Lag, Moment};
+use super::report::{ErrorStatus, LagStatus, Positions, SlotStatus, Status};
+use super::states::{ConflictKind, State, TableState};
+use super::tables::{self, Tables};
+use crate::metrics::{Metrics, SlotWal};
+use crate::model::change::Op;
+use crate::model::finding::Side;
+use crate::pg::ident::QualifiedName;
+use crate::pg::lsn::Lsn;
+use crate::pg::time::PgTimestamp;
+
+/// Cheap to clone: every clone is the same board.
+#[derive(Clone, Debug)]
+pub struct Board(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    clock: Box<dyn Clock>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    /// Everything of the answer but the parts below, which are put in when somebody asks.
+    status: Status,
+    state_since: PgTimestamp,
+    lag: Lag,
+    tables: Tables,
+    metrics: Metrics,
+}
+
+#[derive(Clone, Debug)]
+pub struct BoardOptions {
+    pub pipeline: String,
+    /// How many tables get a label of their own (`[http] max_tables`).
+    pub max_tables: usize,
+}
+
+/// An error that stands in the way, for people to see. Its text must hold no row values and no
+/// secrets.
+#[derive(Clone, Debug)]
+pub struct ErrorReport {
+    /// One of [`crate::metrics::labels::STAGES`].
+    pub stage: &'static str,
+    /// One of [`crate::metrics::labels::CODES`].
+    pub code: &'static str,
+    pub message: String,
+    pub table: Option<QualifiedName>,
+}
+
+/// What the source answered to one poll.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourcePoll {
+    pub wal_end: Lsn,
+    /// The source's clock, read in the same statement and not after the WAL end.
+    pub server_time: PgTimestamp,
+    /// `None`: there is no such slot.
+    pub slot: Option<SlotPoll>,
+}
+
+/// Our row of `pg_replication_slots`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlotPoll {
+    pub confirmed_flush: Option<Lsn>,
+    pub restart_lsn: Option<Lsn>,
+    /// From the slot's `restart_lsn` to the WAL end.
+    pub retained_bytes: u64,
+    /// `safe_wal_size`; `None` where nothing limits the slot.
+    pub safe_bytes: Option<i64>,
+    pub wal_status: String,
+    pub active: bool,
+}
+
+impl Board {
+    pub fn new(options: BoardOptions) -> Board {
+        Board::with_clock(options, Box::new(SystemClock::new()))
+    }
+
+    fn with_clock(options: BoardOptions, clock: Box<dyn Clock>) -> Board {
+        let metrics = Metrics::new(&options.pipeline, options.max_tables);
+        let mut status = Status::new(&options.pipeline);
+        status.reason = "starting".to_owned();
+        metrics.agent.state(status.state.label());
+        let inner = Inner {
+            status,
+            state_since: clock.now().wall,
+            lag: Lag::default(),
+            tables: Tables::default(),
+            metrics,
+        };
+        Board(Arc::new(Shared { clock, inner: Mutex::new(inner) }))
+    }
+
+    // --- what the pipeline is doing ---
+
+    /// `reason` is for people: a short phrase, lowercase, no secrets.
+    pub fn set_state(&self, state: State, reason: impl Into<String>) {
+        let reason = reason.into();
+        let now = self.now().wall;
+        let mut inner = self.lock();
+        if inner.status.state != state {
+            inner.state_since = now;
+            inner.metrics.agent.state(state.label());
+        }
+        inner.status.state = state;
+        inner.status.reason = reason;
+    }
+
+    pub fn state(&self) -> State {
+        self.lock().status.state
+    }
+
+    /// One failed attempt: it is counted, and shown until [`Board::clear_error`].
+    pub fn set_error(&self, error: ErrorReport) {
+        let at = timestamp(self.now().wall);
+        let mut inner = self.lock();
+        inner.metrics.agent.error(error.stage, error.code);
+        inner.status.attempts += 1;
+        inner.status.last_error = Some(ErrorStatus {
+            active: true,
+            stage: error.stage.to_owned(),
+            code: error.code.to_owned(),
+            message: error.message,
+            table: error.table.as_ref().map(tables::label),
+            at,
+        });
+    }
+
+    /// All is well again: the last error stays visible as a past one.
+    pub fn clear_error(&self) {
+        let mut inner = self.lock();
+        inner.status.attempts = 0;
+        if let Some(error) = &mut inner.status.last_error {
+            error.active = false;
+        }
+    }
+
+    pub fn source_reached(&self) {
+        self.lock().status.source.reached = true;
+    }
+
+    pub fn destination_reached(&self) {
+        self.lock().status.destination.reached = true;
+    }
+
+    /// The servers' versions as they print them (`18.4`); a later connection may find others.
+    pub fn server_versions(&self, source: Option<String>, destination: Option<String>) {
+        let mut inner = self.lock();
+        let Inner { status, metrics, .. } = &mut *inner;
+        for (server, version) in
+            [(&mut status.source, source), (&mut status.destination, destination)]
+        {
+            if version.is_some() {
+                server.server_version = version;
+            }
+        }
+        let shown = |version: &Option<String>| version.clone().unwrap_or_default();
+        let source = shown(&status.source.server_version);
+        let destination = shown(&status.destination.server_version);
+        metrics.agent.build_info(&source, &destination);
+    }
+
+    /// A connection was made again after it was lost.
+    pub fn reconnect(&self, side: Side) {
+        self.lock().metrics.agent.reconnect(side.label());
+    }
+
+    // --- positions ---
+
+    /// An attempt begins at `lsn`, the destination's checkpoint. `commit_time`: the last applied
+    /// commit's, where it is known, on the source's clock.
+    pub fn resumed(&self, lsn: Lsn, commit_time: Option<PgTimestamp>) {
+        let now = self.now();
+        let mut inner = self.lock();
+        inner.status.positions.received = Some(lsn);
+        inner.status.positions.applied = Some(lsn);
+        inner.lag.restart(lsn);
+        inner.applied_commit(commit_time, now);
+    }
+
+    /// `byte_count` bytes came, up to position `lsn`.
+    pub fn received(&self, lsn: Lsn, byte_count: u64) {
+        let mut inner = self.lock();
+        inner.status.totals.received_bytes += byte_count;
+        inner.metrics.replication.received_bytes.inc_by(byte_count);
+        let received = &mut inner.status.positions.received;
+        *received = (*received).max(Some(lsn));
+    }
+
+    /// The source sent something, be it a keepalive, at `time` on our clock.
+    pub fn message_received(&self, time: PgTimestamp) {
+        let inner = self.lock();
+        inner.metrics.replication.last_message_timestamp_seconds.set(time.unix_seconds());
+    }
+
+    /// The destination's checkpoint is at `lsn`. `commit_time`: of the last transaction in it, on
+    /// the source's clock; `None` for an idle position.
+    pub fn applied(&self, lsn: Lsn, commit_time: Option<PgTimestamp>) {
+        let now = self.now();
+        let mut inner = self.lock();
+        let applied = &mut inner.status.positions.applied;
+        *applied = (*applied).max(Some(lsn));
+        inner.lag.cover(lsn);
+        inner.metrics.apply.checkpoint_timestamp_seconds.set(now.wall.unix_seconds());
+        inner.applied_commit(commit_time, now);
+    }
+
+    /// Nothing is in flight, and the source says that it has sent all it has up to `lsn`: there is
+    /// no lag up to there, though the checkpoint follows later.
+    pub fn idle_up_to(&self, lsn: Lsn) {
+        self.lock().lag.cover(lsn);
+    }
+
+    pub fn confirmed(&self, lsn: Lsn) {
+        let confirmed = &mut self.lock().status.positions.confirmed;
+        *confirmed = (*confirmed).max(Some(lsn));
+    }
+
+    /// The once-a-second look at the source.
+    pub fn source_poll(&self, poll: SourcePoll) {
+        let steady_micros = self.now().steady_micros;
+        let mut inner = self.lock();
+        inner.status.positions.wal_end = Some(poll.wal_end);
+        inner.lag.poll(poll.wal_end, Moment { steady_micros, source: poll.server_time });
+        inner.slot(poll.slot);
+    }
+
+    /// The poll failed: what it showed last stays, the lag in seconds grows.
+    pub fn source_unreachable(&self) {
+        self.lock().lag.unreachable();
+    }
+
+    // --- throughput ---
+
+    /// Source transactions committed at the destination.
+    pub fn transactions(&self, count: u64) {
+        let mut inner = self.lock();
+        inner.status.totals.transactions += count;
+        inner.metrics.apply.transactions.inc_by(count);
+    }
+
+    /// Source changes committed at the destination (not net effects).
+    pub fn rows(&self, table: &QualifiedName, op: Op, count: u64) {
+        let mut inner = self.lock();
+        inner.status.totals.rows.add(op, count);
+        inner.table(table).rows(op, count);
+    }
+
+    /// One destination transaction committed. `commit_time`: of its newest source transaction.
+    pub fn batch_applied(
+        &self,
+        duration: Duration,
+        change_count: u64,
+        commit_time: Option<PgTimestamp>,
+    ) {
+        let now = self.now();
+        let inner = self.lock();
+        let apply = &inner.metrics.apply;
+        apply.batch_duration_seconds.observe(duration.as_secs_f64());
+        apply.batch_rows.observe(change_count as f64);
+        let source_now = inner.lag.source_now(now.steady_micros);
+        if let (Some(source_now), Some(commit_time)) = (source_now, commit_time) {
+            let latency = source_now.since(commit_time);
+            apply.end_to_end_latency_seconds.observe(latency.as_secs_f64());
+        }
+    }
+
+    pub fn conflict(&self, table: &QualifiedName, kind: ConflictKind, count: u64) {
+        self.lock().table(table).conflicts(kind, count);
+    }
+
+    /// Changes read and not applied yet.
+    pub fn queue(&self, bytes: u64, capacity_bytes: u64) {
+        let mut inner = self.lock();
+        inner.status.queue.bytes = bytes;
+        inner.status.queue.capacity_bytes = Some(capacity_bytes);
+        inner.metrics.apply.queue_bytes.set(bytes as f64);
+        inner.metrics.apply.queue_capacity_bytes.set(capacity_bytes as f64);
+    }
+
+    /// The local mirror of the checkpoint became durable.
+    pub fn checkpoint_flush(&self, duration: Duration) {
+        let inner = self.lock();
+        inner.metrics.apply.checkpoint_flush_duration_seconds.observe(duration.as_secs_f64());
+    }
+
+    // --- tables ---
+
+    /// The pipeline has this table; its counters exist from now on. Again: its description changed.
+    pub fn table(&self, name: &QualifiedName, destination: &QualifiedName, insert_only: bool) {
+        self.lock().table(name).describe(destination, insert_only);
+    }
+
+    /// The table left the pipeline.
+    pub fn table_removed(&self, name: &QualifiedName) {
+        let mut inner = self.lock();
+        let Inner { tables, metrics, .. } = &mut *inner;
+        tables.remove(name, &mut metrics.tables);
+    }
+
+    pub fn table_state(&self, name: &QualifiedName, state: TableState) {
+        self.lock().table(name).state(state);
+    }
+
+    /// The table's copy begins (again): its progress is 0 of what is expected.
+    pub fn snapshot_expected(&self, table: &QualifiedName, rows: Option<u64>, bytes: u64) {
+        self.lock().table(table).expect_copy(rows, bytes);
+    }
+
+    pub fn snapshot_progress(&self, table: &QualifiedName, row_count: u64, byte_count: u64) {
+        let mut inner = self.lock();
+        inner.status.totals.copied_rows += row_count;
+        inner.status.totals.copied_bytes += byte_count;
+        inner.table(table).copied(row_count, byte_count);
+    }
+
+    // --- what is shown ---
+
+    /// Everything that is known now.
+    pub fn status(&self) -> Status {
+        let now = self.now();
+        let inner = self.lock();
+        let mut status = inner.status.clone();
+        status.since = timestamp(inner.state_since);
+        status.at = timestamp(now.wall);
+        status.lag = inner.lag_status(now);
+        status.tables = inner.tables.statuses();
+        status
+    }
+
+    /// State and reason alone, for answers that carry nothing else.
+    pub fn state_and_reason(&self) -> (State, String) {
+        let inner = self.lock();
+        (inner.status.state, inner.status.reason.clone())
+    }
+
+    /// Whether both servers were reached once.
+    pub fn is_started(&self) -> bool {
+        let inner = self.lock();
+        inner.status.source.reached && inner.status.destination.reached
+    }
+
+    /// The text of `/metrics`; its content type is [`crate::metrics::CONTENT_TYPE`].
+    pub fn metrics_text(&self) -> String {
+        let now = self.now();
+        let inner = self.lock();
+        let lag = inner.lag_status(now);
+        let replication = &inner.metrics.replication;
+        replication.lag_seconds.set_or_forget(lag.seconds);
+        replication.lag_bytes("received", lag.received_bytes);
+        replication.lag_bytes("applied", lag.applied_bytes);
+        replication.lag_bytes("confirmed", lag.confirmed_bytes);
+        inner.metrics.render()
+    }
+
+    fn now(&self) -> Now {
+        self.0.clock.now()
+    }
+
+    /// A stage that panicked while it held the lock left plain numbers behind: they stay readable.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn table(&mut self, name: &QualifiedName) -> &mut tables::Entry {
+        self.tables.entry(name, &mut self.metrics.tables)
+    }
+
+    fn applied_commit(&mut self, time: Option<PgTimestamp>, now: Now) {
+        if let Some(time) = time {
+            self.lag.commit(time, now.steady_micros);
+            self.metrics.replication.source_commit_timestamp_seconds.set(time.unix_seconds());
+        }
+    }
+
+    fn slot(&mut self, poll: Option<SlotPoll>) {
+        let Some(poll) = poll else {
+            // Only a slot that was there can be gone: before its creation nothing is known.
+            if self.status.slot.take().is_some() {
+                self.metrics.replication.slot_gone();
+            }
+            return;
+        };
+        self.metrics.replication.slot(&SlotWal {
+            retained_bytes: poll.retained_bytes,
+            safe_bytes: poll.safe_bytes,
+            status: poll.wal_status.clone(),
+        });
+        self.status.slot = Some(SlotStatus {
+            confirmed_flush: poll.confirmed_flush,
+            restart_lsn: poll.restart_lsn,
+            retained_bytes: poll.retained_bytes,
+            safe_bytes: poll.safe_bytes,
+            wal_status: poll.wal_status,
+            active: poll.active,
+        });
+    }
+
+    fn lag_status(&self, now: Now) -> LagStatus {
+        let Positions { received, confirmed, wal_end, .. } = self.status.positions;
+        let behind = |lsn: Option<Lsn>| Some(wal_end?.bytes_since(lsn?));
+        LagStatus {
+            received_bytes: behind(received),
+            applied_bytes: behind(self.lag.covered()),
+            confirmed_bytes: behind(confirmed),
+            seconds: self.lag.micros(now.steady_micros).map(|micros| micros as f64 / 1e6),
+        }
+    }
+}
+
+/// A moment of this machine's clock; one outside of jiff's range (±9999 years) is the epoch.
+fn timestamp(time: PgTimestamp) -> Timestamp {
+    Timestamp::from_microsecond(time.unix_micros()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;
