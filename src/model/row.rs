@@ -5,6 +5,8 @@
 
 use bytes::Bytes;
 
+use crate::pg::copy_format::CopyField;
+
 /// One column's value in one row.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Value {
@@ -27,6 +29,17 @@ impl Value {
         match self {
             Value::Text(bytes) | Value::Binary(bytes) => Some(bytes),
             Value::Null | Value::Unchanged => None,
+        }
+    }
+}
+
+impl<'a> From<&'a Value> for CopyField<'a> {
+    fn from(value: &'a Value) -> CopyField<'a> {
+        match value {
+            Value::Null => CopyField::Null,
+            Value::Unchanged => CopyField::Unchanged,
+            Value::Text(bytes) => CopyField::Text(bytes),
+            Value::Binary(bytes) => CopyField::Binary(bytes),
         }
     }
 }

@@ -1,1 +1,19 @@
 //! Messages to changes, and what we promise back.
+//!
+//! In: pgoutput messages of one replication connection. Out: [`TailEvent`]s in commit order, each
+//! change carrying its table; and, the other way, the positions that may be reported.
+//!
+//! **Invariant:** nothing here knows transforms, the destination or how a checkpoint is stored. What
+//! may be reported is told to [`Feedback`] from outside, after it is durable.
+//!
+//! [`TailEvent`]: crate::model::change::TailEvent
+
+pub mod assemble;
+pub mod error;
+pub mod feedback;
+pub mod relation;
+
+pub use assemble::Assembler;
+pub use error::AssembleError;
+pub use feedback::{Feedback, IdleRule, StatusLsns};
+pub use relation::{KeyLookup, RelationCache};

@@ -1,0 +1,112 @@
+//! What the relations of one connection look like: RELATION messages to [`Table`]s.
+//!
+//! One cache per connection, never longer: the server describes a relation before its first change
+//! on a connection, and again after it changed, but not because we reconnected with an old memory.
+//!
+//! **Invariants:**
+//! - A change refers to the description that was last sent before it.
+//! - The same description sent again yields the same `Arc`: whoever compares pointers sees a new
+//!   table exactly when something changed.
+//!
+//! Which columns are the key? The stream says so for identities `d` and `i` by flagging columns.
+//! Under FULL it flags every column, and the primary key has to be looked up in the catalog, which
+//! shows the present while the stream shows the past. So a looked-up column that the relation does
+//! not have (it was renamed or dropped in between) means that no key is known for this description:
+//! rows are then found by their whole old row, which FULL always sends.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::error::AssembleError;
+use crate::model::table::{Column, Table, TableId};
+use crate::pg::catalog::ReplicaIdentity;
+use crate::pg::ident::QualifiedName;
+use crate::pgoutput::Relation;
+
+/// What the server writes as an empty schema name (`logicalrep_write_namespace`).
+const CATALOG_SCHEMA: &str = "pg_catalog";
+
+/// The primary key's columns of tables with FULL identity. A table that is absent, or present with
+/// no columns, has no key.
+#[derive(Clone, Debug, Default)]
+pub struct KeyLookup(HashMap<TableId, Vec<String>>);
+
+impl KeyLookup {
+    fn columns(&self, id: TableId) -> &[String] {
+        self.0.get(&id).map_or(&[], Vec::as_slice)
+    }
+}
+
+impl FromIterator<(TableId, Vec<String>)> for KeyLookup {
+    fn from_iter<I: IntoIterator<Item = (TableId, Vec<String>)>>(keys: I) -> KeyLookup {
+        KeyLookup(keys.into_iter().collect())
+    }
+}
+
+// === impl RelationCache ===
+
+/// The tables that this connection has described so far.
+#[derive(Debug)]
+pub struct RelationCache {
+    keys: KeyLookup,
+    tables: HashMap<TableId, Arc<Table>>,
+}
+
+impl RelationCache {
+    pub fn new(keys: KeyLookup) -> RelationCache {
+        RelationCache { keys, tables: HashMap::new() }
+    }
+
+    /// Takes a description in; gives the `Arc` that was there before if it says nothing new.
+    pub fn on_relation(&mut self, relation: &Relation) -> Arc<Table> {
+        let table = describe(relation, &self.keys);
+        if let Some(known) = self.tables.get(&table.id)
+            && **known == table
+        {
+            return Arc::clone(known);
+        }
+        let table = Arc::new(table);
+        self.tables.insert(table.id, Arc::clone(&table));
+        table
+    }
+
+    pub fn table(&self, id: TableId) -> Result<&Arc<Table>, AssembleError> {
+        self.tables.get(&id).ok_or(AssembleError::UnknownRelation { id })
+    }
+}
+
+fn describe(relation: &Relation, keys: &KeyLookup) -> Table {
+    let id = TableId(relation.id);
+    let schema = if relation.schema.is_empty() { CATALOG_SCHEMA } else { &relation.schema };
+    let columns: Vec<Column> = relation
+        .columns
+        .iter()
+        .map(|column| Column {
+            name: column.name.clone(),
+            type_oid: column.type_oid,
+            type_modifier: column.type_modifier,
+            is_identity: column.is_identity,
+        })
+        .collect();
+    let key = match relation.identity {
+        ReplicaIdentity::Default | ReplicaIdentity::Index => flagged_key(&columns),
+        ReplicaIdentity::Full => looked_up_key(&columns, keys.columns(id)),
+        ReplicaIdentity::Nothing => Vec::new(),
+    };
+    let name = QualifiedName::new(schema, relation.name.clone());
+    Table { id, name, identity: relation.identity, columns, key }
+}
+
+fn flagged_key(columns: &[Column]) -> Vec<usize> {
+    columns.iter().enumerate().filter(|(_, c)| c.is_identity).map(|(index, _)| index).collect()
+}
+
+fn looked_up_key(columns: &[Column], names: &[String]) -> Vec<usize> {
+    let position = |name: &String| columns.iter().position(|column| &column.name == name);
+    let mut key: Vec<usize> = names.iter().map_while(position).collect();
+    if key.len() != names.len() {
+        return Vec::new();
+    }
+    key.sort_unstable();
+    key
+}
