@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+/// What the agent asks a server about itself and its objects.
+mod catalog;
 /// The harness itself: servers start, answer, stop, and nothing is left behind.
 mod harness;
 /// What every test stands on.

@@ -1,10 +1,36 @@
 //! The catalog questions we ask: what a database holds, in our words.
 //!
-//! One function per question, its SQL in a file of its own beside this one.
+//! One function per question, its SQL in a file of its own beside this one. Every name in the SQL
+//! is qualified, so that no schema on the search path can answer instead of `pg_catalog`; the
+//! session's `search_path` is expected to be empty, because `format_type` and `pg_get_expr` leave
+//! out schemas that are on it. One text serves all versions: columns that younger servers added
+//! are read by name from `to_jsonb`.
 
+use tokio_postgres::types::{FromSql, ToSql};
+use tokio_postgres::{Client, Row};
+
+mod names;
+mod privileges;
+mod publications;
+mod server;
+mod slots;
 pub mod table_info;
+mod tables;
 
-pub use table_info::{ColumnInfo, Generated, IndexInfo, RelationKind, TableInfo};
+pub use names::{
+    RelationSummary, SchemaInfo, missing_collations, missing_types, relations, schemas,
+};
+pub use privileges::{TablePrivileges, privileges};
+pub use publications::{PublicationInfo, PublishedTable, publication_tables, publications};
+pub use server::{ServerFacts, server_facts};
+pub use slots::{
+    BlockingTransaction, SlotInfo, SlotPoll, SourcePollRow, blocking_transactions, poll, slot,
+    wal_end,
+};
+pub use table_info::{
+    ColumnInfo, Generated, Identity, IndexInfo, RelationKind, SequenceInfo, TableInfo,
+};
+pub use tables::{TableFilter, has_rows, table_by_oid, tables, tables_with_rows};
 
 /// `relreplident`: what the source sends of the old row on update and delete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,4 +43,67 @@ pub enum ReplicaIdentity {
     Full,
     /// `i`: the columns of one unique index.
     Index,
+}
+
+/// A catalog question that got no usable answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    #[error("could not ask the server for {question}")]
+    Query {
+        question: &'static str,
+        #[source]
+        source: tokio_postgres::Error,
+    },
+    #[error("the server's answer to the question for {question} has an unknown value \"{value}\"")]
+    UnknownValue { question: &'static str, value: String },
+}
+
+async fn query(
+    client: &Client,
+    question: &'static str,
+    sql: &str,
+    parameters: &[&(dyn ToSql + Sync)],
+) -> Result<Vec<Row>, CatalogError> {
+    let failed = |source| CatalogError::Query { question, source };
+    client.query(sql, parameters).await.map_err(failed)
+}
+
+async fn query_one(
+    client: &Client,
+    question: &'static str,
+    sql: &str,
+    parameters: &[&(dyn ToSql + Sync)],
+) -> Result<Row, CatalogError> {
+    let failed = |source| CatalogError::Query { question, source };
+    client.query_one(sql, parameters).await.map_err(failed)
+}
+
+/// Reads a row's values from left to right, so that no index is written twice.
+struct Cells<'a> {
+    row: &'a Row,
+    next: usize,
+    question: &'static str,
+}
+
+impl<'a> Cells<'a> {
+    fn new(row: &'a Row, question: &'static str) -> Cells<'a> {
+        Cells { row, next: 0, question }
+    }
+
+    fn next<T: FromSql<'a>>(&mut self) -> Result<T, CatalogError> {
+        let index = self.next;
+        self.next += 1;
+        let failed = |source| CatalogError::Query { question: self.question, source };
+        self.row.try_get(index).map_err(failed)
+    }
+
+    /// A value of PostgreSQL's one-byte type `"char"`.
+    fn next_char(&mut self) -> Result<char, CatalogError> {
+        let byte: i8 = self.next()?;
+        Ok(char::from(byte.cast_unsigned()))
+    }
+
+    fn unknown(&self, value: impl ToString) -> CatalogError {
+        CatalogError::UnknownValue { question: self.question, value: value.to_string() }
+    }
 }

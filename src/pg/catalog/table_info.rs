@@ -48,8 +48,12 @@ pub struct ColumnInfo {
     pub array_type_oid: Oid,
     /// `pg_type.typtype`: b, c, d, e, r, m.
     pub type_kind: char,
-    /// Whether the type has binary send and receive functions.
+    /// Whether the type has binary send and receive functions whose bytes mean the same on another
+    /// server, down to what it is made of: no reg* type anywhere inside.
     pub has_binary: bool,
+    /// What a container or domain is made of, with names; empty for a scalar type. Two types with
+    /// one name and one shape have one binary form.
+    pub type_shape: String,
     pub not_null: bool,
     /// `pg_get_expr` of the default (not of a generated column), under an empty search path.
     pub default: Option<String>,
@@ -57,6 +61,11 @@ pub struct ColumnInfo {
     pub generated: Generated,
     /// `pg_get_expr` of the generation expression.
     pub generation: Option<String>,
+    /// The default or generation expression uses objects that users made (functions, types, …),
+    /// sequences left aside.
+    pub expression_has_dependencies: bool,
+    /// The other columns that the generation expression reads.
+    pub expression_columns: Vec<String>,
     /// The collation where it is not the type's default.
     pub collation: Option<QualifiedName>,
 }
@@ -80,6 +89,22 @@ pub struct IndexInfo {
     pub constraint: Option<(String, String)>,
 }
 
+/// A sequence behind a column: an identity's, or one that the default reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SequenceInfo {
+    pub column: String,
+    pub name: QualifiedName,
+    pub type_name: String,
+    pub start: i64,
+    pub increment: i64,
+    pub min: i64,
+    pub max: i64,
+    pub cache: i64,
+    pub cycle: bool,
+    /// It belongs to the column and goes with it.
+    pub is_owned: bool,
+}
+
 /// One table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableInfo {
@@ -93,13 +118,21 @@ pub struct TableInfo {
     pub identity: ReplicaIdentity,
     /// In `attnum` order; dropped columns left out.
     pub columns: Vec<ColumnInfo>,
+    /// Unique indexes and exclusion constraints, the primary key first.
     pub indexes: Vec<IndexInfo>,
+    pub sequences: Vec<SequenceInfo>,
+    /// The partitioned tables above this one, nearest first.
+    pub partition_ancestors: Vec<Oid>,
+    /// A leaf below this partitioned table has no usable identity of its own. The server checks
+    /// updates against the leaf's, whatever the root's says.
+    pub has_leaf_without_identity: bool,
     /// Whether the table itself has foreign keys, or is referenced by one.
     pub has_foreign_keys: bool,
     /// Row-level security applies to our role (`row_security_active`).
     pub row_security_active: bool,
     /// Whether our role owns the table (or is a member of the owner).
     pub is_owner: bool,
+    pub owner: String,
     /// Current size of the heap in bytes and its blocks (`pg_relation_size`, main fork).
     pub heap_bytes: u64,
     /// `reltuples`; `None` where the table was never analyzed (-1).
@@ -122,18 +155,147 @@ impl TableInfo {
     /// The columns that identify a row in the stream: the replica identity's, or under FULL the
     /// primary key's, or under FULL without one nothing.
     pub fn key_columns(&self) -> Vec<String> {
-        let of = |index: Option<&IndexInfo>| index.map_or_else(Vec::new, |i| i.columns.clone());
-        match self.identity {
-            ReplicaIdentity::Nothing => Vec::new(),
-            ReplicaIdentity::Default | ReplicaIdentity::Full => of(self.primary_key()),
+        // The server does not take a deferrable or invalid index as identity
+        // (`RelationGetIndexList`), so neither do we.
+        let usable = |index: &&IndexInfo| index.is_immediate && index.is_valid;
+        let index = match self.identity {
+            ReplicaIdentity::Nothing => None,
+            ReplicaIdentity::Default => self.primary_key().filter(usable),
+            ReplicaIdentity::Full => self.primary_key(),
             ReplicaIdentity::Index => {
-                of(self.indexes.iter().find(|index| index.is_replica_identity))
+                self.indexes.iter().find(|index| index.is_replica_identity).filter(usable)
             }
-        }
+        };
+        index.map_or_else(Vec::new, |index| index.columns.clone())
     }
 
     /// Whether updates and deletes of this table can be published.
     pub fn has_usable_identity(&self) -> bool {
-        self.identity == ReplicaIdentity::Full || !self.key_columns().is_empty()
+        let own = self.identity == ReplicaIdentity::Full || !self.key_columns().is_empty();
+        own && !self.has_leaf_without_identity
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod fixture {
+    //! Plain tables for tests: `id int primary key` and what the test changes.
+
+    use super::*;
+
+    pub(crate) fn column(name: &str, type_name: &str, type_oid: Oid) -> ColumnInfo {
+        ColumnInfo {
+            name: name.to_owned(),
+            number: 1,
+            type_oid,
+            type_modifier: -1,
+            type_name: type_name.to_owned(),
+            base_type_name: type_name.to_owned(),
+            type_qualified: QualifiedName::new("pg_catalog", type_name),
+            array_type_oid: 0,
+            type_kind: 'b',
+            has_binary: true,
+            type_shape: String::new(),
+            not_null: false,
+            default: None,
+            identity: Identity::No,
+            generated: Generated::No,
+            generation: None,
+            expression_has_dependencies: false,
+            expression_columns: Vec::new(),
+            collation: None,
+        }
+    }
+
+    pub(crate) fn unique(name: &str, columns: &[&str]) -> IndexInfo {
+        IndexInfo {
+            name: name.to_owned(),
+            is_primary: false,
+            is_unique: true,
+            is_exclusion: false,
+            is_immediate: true,
+            is_valid: true,
+            is_partial: false,
+            columns: columns.iter().map(|&column| column.to_owned()).collect(),
+            is_replica_identity: false,
+            constraint: None,
+        }
+    }
+
+    pub(crate) fn primary_key(columns: &[&str]) -> IndexInfo {
+        let definition = format!("PRIMARY KEY ({})", columns.join(", "));
+        IndexInfo {
+            is_primary: true,
+            constraint: Some(("t_pkey".to_owned(), definition)),
+            ..unique("t_pkey", columns)
+        }
+    }
+
+    pub(crate) fn table(
+        name: &str,
+        columns: Vec<ColumnInfo>,
+        indexes: Vec<IndexInfo>,
+    ) -> TableInfo {
+        let numbered = columns.into_iter().zip(1..);
+        TableInfo {
+            oid: 20_000,
+            name: QualifiedName::new("public", name),
+            kind: RelationKind::Table,
+            is_partition: false,
+            is_permanent: true,
+            identity: ReplicaIdentity::Default,
+            columns: numbered.map(|(column, number)| ColumnInfo { number, ..column }).collect(),
+            indexes,
+            sequences: Vec::new(),
+            partition_ancestors: Vec::new(),
+            has_leaf_without_identity: false,
+            has_foreign_keys: false,
+            row_security_active: false,
+            is_owner: true,
+            owner: "owner".to_owned(),
+            heap_bytes: 0,
+            estimated_rows: None,
+            filenode: 20_000,
+            is_heap: true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pg::oid::INT4;
+
+    fn orders(identity: ReplicaIdentity) -> TableInfo {
+        let columns = vec![fixture::column("id", "integer", INT4)];
+        let indexes = vec![
+            fixture::primary_key(&["id"]),
+            IndexInfo { is_replica_identity: true, ..fixture::unique("t_b_key", &["b"]) },
+        ];
+        TableInfo { identity, ..fixture::table("orders", columns, indexes) }
+    }
+
+    #[test]
+    fn the_key_follows_the_replica_identity() {
+        let key = |identity| orders(identity).key_columns();
+        assert_eq!(key(ReplicaIdentity::Default), ["id"]);
+        assert_eq!(key(ReplicaIdentity::Full), ["id"]);
+        assert_eq!(key(ReplicaIdentity::Index), ["b"]);
+        assert!(key(ReplicaIdentity::Nothing).is_empty());
+    }
+
+    #[test]
+    fn a_deferrable_primary_key_is_no_identity() {
+        let mut table = orders(ReplicaIdentity::Default);
+        table.indexes[0].is_immediate = false;
+        assert!(!table.has_usable_identity());
+        table.identity = ReplicaIdentity::Full;
+        assert!(table.has_usable_identity());
+    }
+
+    #[test]
+    fn one_leaf_without_identity_spoils_its_root() {
+        let mut table = orders(ReplicaIdentity::Default);
+        table.has_leaf_without_identity = true;
+        assert!(!table.has_usable_identity());
     }
 }

@@ -1,0 +1,276 @@
+//! Tables with their columns, indexes and sequences: five queries, however many tables there are.
+
+use std::collections::HashMap;
+
+use tokio_postgres::{Client, Row};
+
+use super::names::split;
+use super::table_info::{
+    ColumnInfo, Generated, Identity, IndexInfo, RelationKind, SequenceInfo, TableInfo,
+};
+use super::{CatalogError, Cells, ReplicaIdentity, query};
+use crate::pg::ident::QualifiedName;
+use crate::pg::oid::{Oid, is_reg_type};
+
+/// Which tables.
+#[derive(Clone, Copy, Debug)]
+pub enum TableFilter<'a> {
+    /// By name; one that does not exist is left out.
+    Names(&'a [QualifiedName]),
+    /// By OID; one that does not exist is left out.
+    Oids(&'a [Oid]),
+    /// Every table of these schemas, temporary ones left out.
+    Schemas(&'a [String]),
+}
+
+/// Tables with all that can be said about them, ordered by name.
+pub async fn tables(
+    client: &Client,
+    filter: TableFilter<'_>,
+) -> Result<Vec<TableInfo>, CatalogError> {
+    let oids = oids(client, filter).await?;
+    if oids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut tables = read_tables(client, &oids).await?;
+    let mut columns = read_columns(client, &oids).await?;
+    let mut indexes = read_indexes(client, &oids).await?;
+    let mut sequences = read_sequences(client, &oids).await?;
+    for table in &mut tables {
+        table.columns = columns.remove(&table.oid).unwrap_or_default();
+        table.indexes = indexes.remove(&table.oid).unwrap_or_default();
+        table.sequences = sequences.remove(&table.oid).unwrap_or_default();
+    }
+    Ok(tables)
+}
+
+pub async fn table_by_oid(client: &Client, oid: Oid) -> Result<Option<TableInfo>, CatalogError> {
+    Ok(tables(client, TableFilter::Oids(&[oid])).await?.pop())
+}
+
+/// Whether the table holds a row, its partitions and children included.
+pub async fn has_rows(client: &Client, table: &QualifiedName) -> Result<bool, CatalogError> {
+    Ok(!tables_with_rows(client, std::slice::from_ref(table)).await?.is_empty())
+}
+
+/// Those of `names` that hold a row.
+pub async fn tables_with_rows(
+    client: &Client,
+    names: &[QualifiedName],
+) -> Result<Vec<QualifiedName>, CatalogError> {
+    /// Tables asked about in one statement: each takes a lock until the statement ends, and the
+    /// lock table has room for 64 a session (`max_locks_per_transaction`).
+    const TABLES_PER_STATEMENT: usize = 50;
+    const QUESTION: &str = "tables with rows";
+    let mut found = Vec::new();
+    for chunk in names.chunks(TABLES_PER_STATEMENT) {
+        let asked: Vec<String> =
+            chunk.iter().map(|name| format!("EXISTS (SELECT FROM {})", name.sql())).collect();
+        let sql = format!("SELECT ARRAY[{}]", asked.join(", "));
+        let row = super::query_one(client, QUESTION, &sql, &[]).await?;
+        let answers: Vec<bool> = Cells::new(&row, QUESTION).next()?;
+        let with_rows = chunk.iter().zip(answers).filter(|(_, has_rows)| *has_rows);
+        found.extend(with_rows.map(|(name, _)| name.clone()));
+    }
+    Ok(found)
+}
+
+async fn oids(client: &Client, filter: TableFilter<'_>) -> Result<Vec<Oid>, CatalogError> {
+    const QUESTION: &str = "its tables";
+    let rows = match filter {
+        TableFilter::Oids(oids) => return Ok(oids.to_vec()),
+        TableFilter::Names(names) => {
+            let (schemas, names) = split(names);
+            let sql = include_str!("oids_by_name.sql");
+            query(client, QUESTION, sql, &[&schemas, &names]).await?
+        }
+        TableFilter::Schemas(schemas) => {
+            query(client, QUESTION, include_str!("oids_in_schemas.sql"), &[&schemas]).await?
+        }
+    };
+    rows.iter().map(|row| Cells::new(row, QUESTION).next()).collect()
+}
+
+async fn read_tables(client: &Client, oids: &[Oid]) -> Result<Vec<TableInfo>, CatalogError> {
+    const QUESTION: &str = "its tables";
+    let rows = query(client, QUESTION, include_str!("tables.sql"), &[&oids]).await?;
+    let table = |row| {
+        let mut cells = Cells::new(row, QUESTION);
+        Ok(TableInfo {
+            oid: cells.next()?,
+            name: QualifiedName::new(cells.next::<String>()?, cells.next::<String>()?),
+            kind: match cells.next_char()? {
+                'r' => RelationKind::Table,
+                'p' => RelationKind::Partitioned,
+                _ => RelationKind::Other,
+            },
+            is_partition: cells.next()?,
+            is_permanent: cells.next_char()? == 'p',
+            identity: match cells.next_char()? {
+                'd' => ReplicaIdentity::Default,
+                'n' => ReplicaIdentity::Nothing,
+                'f' => ReplicaIdentity::Full,
+                'i' => ReplicaIdentity::Index,
+                other => return Err(cells.unknown(other)),
+            },
+            columns: Vec::new(),
+            indexes: Vec::new(),
+            sequences: Vec::new(),
+            has_foreign_keys: cells.next()?,
+            row_security_active: cells.next()?,
+            is_owner: cells.next()?,
+            owner: cells.next()?,
+            heap_bytes: u64::try_from(cells.next::<i64>()?).unwrap_or(0),
+            estimated_rows: estimate(cells.next()?),
+            filenode: cells.next()?,
+            is_heap: cells.next()?,
+            partition_ancestors: cells.next()?,
+            has_leaf_without_identity: cells.next()?,
+        })
+    };
+    rows.iter().map(table).collect()
+}
+
+/// `reltuples`: -1 is "never counted".
+fn estimate(reltuples: f32) -> Option<u64> {
+    (reltuples >= 0.0).then_some(reltuples as u64)
+}
+
+type ByTable<T> = HashMap<Oid, Vec<T>>;
+
+async fn read_columns(client: &Client, oids: &[Oid]) -> Result<ByTable<ColumnInfo>, CatalogError> {
+    const QUESTION: &str = "its columns";
+    let rows = query(client, QUESTION, include_str!("columns.sql"), &[&oids]).await?;
+    let mut columns: ByTable<ColumnInfo> = HashMap::new();
+    let mut types: Vec<Oid> = Vec::new();
+    for row in &rows {
+        let (table, column) = column(row, QUESTION)?;
+        types.push(column.type_oid);
+        columns.entry(table).or_default().push(column);
+    }
+    types.sort_unstable();
+    types.dedup();
+    let forms = read_types(client, &types).await?;
+    for column in columns.values_mut().flatten() {
+        if let Some(form) = forms.get(&column.type_oid) {
+            column.has_binary = form.has_binary;
+            column.type_shape.clone_from(&form.shape);
+        }
+    }
+    Ok(columns)
+}
+
+fn column(row: &Row, question: &'static str) -> Result<(Oid, ColumnInfo), CatalogError> {
+    let mut cells = Cells::new(row, question);
+    let table = cells.next()?;
+    let column = ColumnInfo {
+        number: cells.next()?,
+        name: cells.next()?,
+        type_oid: cells.next()?,
+        type_modifier: cells.next()?,
+        type_name: cells.next()?,
+        base_type_name: cells.next()?,
+        type_qualified: QualifiedName::new(cells.next::<String>()?, cells.next::<String>()?),
+        array_type_oid: cells.next()?,
+        type_kind: cells.next_char()?,
+        has_binary: false,
+        type_shape: String::new(),
+        not_null: cells.next()?,
+        default: cells.next()?,
+        identity: match cells.next_char()? {
+            '\0' => Identity::No,
+            'a' => Identity::Always,
+            'd' => Identity::ByDefault,
+            other => return Err(cells.unknown(other)),
+        },
+        generated: match cells.next_char()? {
+            '\0' => Generated::No,
+            's' => Generated::Stored,
+            'v' => Generated::Virtual,
+            other => return Err(cells.unknown(other)),
+        },
+        generation: cells.next()?,
+        collation: match (cells.next::<Option<String>>()?, cells.next::<Option<String>>()?) {
+            (Some(schema), Some(name)) => Some(QualifiedName::new(schema, name)),
+            _ => None,
+        },
+        expression_has_dependencies: cells.next()?,
+        expression_columns: cells.next()?,
+    };
+    Ok((table, column))
+}
+
+/// How a type's values travel.
+struct TypeForm {
+    has_binary: bool,
+    shape: String,
+}
+
+async fn read_types(
+    client: &Client,
+    types: &[Oid],
+) -> Result<HashMap<Oid, TypeForm>, CatalogError> {
+    const QUESTION: &str = "its types";
+    let rows = query(client, QUESTION, include_str!("types.sql"), &[&types]).await?;
+    let form = |row| {
+        let mut cells = Cells::new(row, QUESTION);
+        let oid = cells.next()?;
+        let has_functions: bool = cells.next()?;
+        let parts: Vec<Oid> = cells.next()?;
+        let has_binary = has_functions && !parts.into_iter().any(is_reg_type);
+        Ok((oid, TypeForm { has_binary, shape: cells.next()? }))
+    };
+    rows.iter().map(form).collect()
+}
+
+async fn read_indexes(client: &Client, oids: &[Oid]) -> Result<ByTable<IndexInfo>, CatalogError> {
+    const QUESTION: &str = "its indexes";
+    let rows = query(client, QUESTION, include_str!("indexes.sql"), &[&oids]).await?;
+    let mut indexes: ByTable<IndexInfo> = HashMap::new();
+    for row in &rows {
+        let mut cells = Cells::new(row, QUESTION);
+        let table = cells.next()?;
+        indexes.entry(table).or_default().push(IndexInfo {
+            name: cells.next()?,
+            is_primary: cells.next()?,
+            is_unique: cells.next()?,
+            is_exclusion: cells.next()?,
+            is_immediate: cells.next()?,
+            is_valid: cells.next()?,
+            is_partial: cells.next()?,
+            is_replica_identity: cells.next()?,
+            columns: cells.next()?,
+            constraint: match (cells.next::<Option<String>>()?, cells.next::<Option<String>>()?) {
+                (Some(name), Some(definition)) => Some((name, definition)),
+                _ => None,
+            },
+        });
+    }
+    Ok(indexes)
+}
+
+async fn read_sequences(
+    client: &Client,
+    oids: &[Oid],
+) -> Result<ByTable<SequenceInfo>, CatalogError> {
+    const QUESTION: &str = "its sequences";
+    let rows = query(client, QUESTION, include_str!("sequences.sql"), &[&oids]).await?;
+    let mut sequences: ByTable<SequenceInfo> = HashMap::new();
+    for row in &rows {
+        let mut cells = Cells::new(row, QUESTION);
+        let table = cells.next()?;
+        sequences.entry(table).or_default().push(SequenceInfo {
+            column: cells.next()?,
+            name: QualifiedName::new(cells.next::<String>()?, cells.next::<String>()?),
+            type_name: cells.next()?,
+            start: cells.next()?,
+            increment: cells.next()?,
+            min: cells.next()?,
+            max: cells.next()?,
+            cache: cells.next()?,
+            cycle: cells.next()?,
+            is_owned: cells.next()?,
+        });
+    }
+    Ok(sequences)
+}
