@@ -1,0 +1,45 @@
+# The only door: CI calls the same targets. Nothing has to be installed for `make` itself.
+
+CARGO ?= cargo
+BIN = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
+
+.PHONY: help demo test check fmt test-versions bench dist install
+
+help: ## what there is
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "make %-14s %s\n", $$1, $$2 }'
+
+demo: ## two throwaway servers, a shop at work, the agent between them (DEMO_SECONDS=n ends it)
+	@scripts/install-build-tools.sh
+	@scripts/install-postgres.sh >/dev/null
+	$(CARGO) build --release --locked --bin sync-agent
+	@BINARY="$(BIN)/release/sync-agent" scripts/demo.sh
+
+test: install ## everything: unit, property, house rules, real servers of every version
+	@scripts/test.sh
+
+check: ## what needs no server: format, lints, house rules, docs
+	@scripts/install-build-tools.sh
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) test --locked --test tidy
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
+
+fmt: ## format the sources
+	$(CARGO) fmt --all
+
+test-versions: install ## the hand-over on PostgreSQL 14 to 18 alone
+	@scripts/test.sh versions::
+
+bench: ## the figures of the README, beside what else is installed (some minutes)
+	@scripts/install-build-tools.sh
+	@scripts/install-postgres.sh >/dev/null
+	@scripts/bench.sh
+
+dist: ## one binary that needs no Rust, packed in dist/
+	@scripts/install-build-tools.sh
+	@scripts/dist.sh
+
+install: ## what the tests need: a C compiler, PostgreSQL, its other versions
+	@scripts/install-build-tools.sh
+	@scripts/install-postgres.sh >/dev/null
+	@scripts/install-versions.sh || echo "the tests of the missing versions will fail" >&2
