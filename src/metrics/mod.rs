@@ -41,6 +41,12 @@ pub struct Metrics {
     pub replication: ReplicationMetrics,
     pub apply: ApplyMetrics,
     pub tables: TableMetrics,
+    exposition: Exposition,
+}
+
+/// What the metrics say, readable without whoever writes them. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Exposition {
     registry: Registry,
     process: Registry,
 }
@@ -62,11 +68,16 @@ impl Metrics {
             replication: ReplicationMetrics::register(&registry),
             apply: ApplyMetrics::register(&registry),
             tables: TableMetrics::register(&registry, max_tables),
-            registry,
-            process,
+            exposition: Exposition { registry, process },
         }
     }
 
+    pub fn exposition(&self) -> Exposition {
+        self.exposition.clone()
+    }
+}
+
+impl Exposition {
     /// The text exposition of everything that is known.
     pub fn render(&self) -> String {
         let mut families = self.registry.gather();

@@ -25,7 +25,7 @@ fn filled() -> Metrics {
 
 #[test]
 fn every_series_of_ours_names_its_pipeline_and_process_metrics_do_not() {
-    for line in filled().render().lines().filter(|line| !line.starts_with('#')) {
+    for line in filled().exposition().render().lines().filter(|line| !line.starts_with('#')) {
         let is_ours = line.starts_with("sync_agent_");
         assert_eq!(line.contains("pipeline=\"shop\""), is_ours, "{line}");
         assert!(is_ours || line.starts_with("process_"), "{line}");
@@ -35,7 +35,7 @@ fn every_series_of_ours_names_its_pipeline_and_process_metrics_do_not() {
 #[cfg(target_os = "linux")]
 #[test]
 fn the_usual_process_metrics_are_there() {
-    let text = filled().render();
+    let text = filled().exposition().render();
     for name in ["process_resident_memory_bytes", "process_cpu_seconds_total", "process_open_fds"] {
         assert!(text.contains(name), "{name} is missing");
     }
@@ -43,7 +43,7 @@ fn the_usual_process_metrics_are_there() {
 
 #[test]
 fn closed_label_sets_exist_from_the_start() {
-    let text = Metrics::new("shop", 10).render();
+    let text = Metrics::new("shop", 10).exposition().render();
     for (name, label, values) in [
         ("state", "state", &labels::STATES[..]),
         ("errors_total", "stage", &labels::STAGES[..]),
@@ -66,7 +66,7 @@ fn a_hostile_table_name_stays_one_label_value() {
     let mut metrics = Metrics::new("shop", 10);
     let hostile = "public.\"x\"\n} 1\nevil 1 \\";
     metrics.tables.add(hostile).rows("insert", 3);
-    let text = metrics.render();
+    let text = metrics.exposition().render();
     assert!(text.lines().all(|line| !line.starts_with("evil")), "{text}");
     assert!(text.contains(r#"table="public.\"x\"\n} 1\nevil 1 \\",pipeline="shop"} 3"#), "{text}");
 }

@@ -10,7 +10,7 @@ use super::lag::{Lag, Moment};
 use super::report::{ErrorStatus, LagStatus, Positions, SlotStatus, Status};
 use super::states::{ConflictKind, State, TableState};
 use super::tables::{self, Tables};
-use crate::metrics::{Metrics, SlotWal};
+use crate::metrics::{Exposition, Metrics, SlotWal};
 use crate::model::change::Op;
 use crate::model::finding::Side;
 use crate::pg::ident::QualifiedName;
@@ -24,6 +24,8 @@ pub struct Board(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     clock: Box<dyn Clock>,
+    /// Beside the lock: thousands of series are rendered without holding anybody up.
+    exposition: Exposition,
     inner: Mutex<Inner>,
 }
 
@@ -89,6 +91,7 @@ impl Board {
         let mut status = Status::new(&options.pipeline);
         status.reason = "starting".to_owned();
         metrics.agent.state(status.state.label());
+        let exposition = metrics.exposition();
         let inner = Inner {
             status,
             state_since: clock.now().wall,
@@ -96,7 +99,7 @@ impl Board {
             tables: Tables::default(),
             metrics,
         };
-        Board(Arc::new(Shared { clock, inner: Mutex::new(inner) }))
+        Board(Arc::new(Shared { clock, exposition, inner: Mutex::new(inner) }))
     }
 
     // --- what the pipeline is doing ---
@@ -358,7 +361,8 @@ impl Board {
         replication.lag_bytes("received", lag.received_bytes);
         replication.lag_bytes("applied", lag.applied_bytes);
         replication.lag_bytes("confirmed", lag.confirmed_bytes);
-        inner.metrics.render()
+        drop(inner);
+        self.0.exposition.render()
     }
 
     fn now(&self) -> Now {
