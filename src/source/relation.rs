@@ -110,3 +110,86 @@ fn looked_up_key(columns: &[Column], names: &[String]) -> Vec<usize> {
     key.sort_unstable();
     key
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pgoutput::RelationColumn;
+
+    const NO_KEY: [usize; 0] = [];
+
+    fn relation(identity: ReplicaIdentity, columns: &[(&str, bool)]) -> Relation {
+        let column = |&(name, is_identity): &(&str, bool)| RelationColumn {
+            is_identity,
+            name: name.to_owned(),
+            type_oid: 23,
+            type_modifier: -1,
+        };
+        Relation {
+            xid: None,
+            id: 16_384,
+            schema: "public".to_owned(),
+            name: "t".to_owned(),
+            identity,
+            columns: columns.iter().map(column).collect(),
+        }
+    }
+
+    fn key(relation: &Relation, keys: &[&str]) -> Vec<usize> {
+        let names = keys.iter().map(|&name| name.to_owned()).collect();
+        let lookup = [(TableId(relation.id), names)].into_iter().collect();
+        RelationCache::new(lookup).on_relation(relation).key.clone()
+    }
+
+    #[test]
+    fn the_key_is_what_the_identity_flags() {
+        use ReplicaIdentity::*;
+        let columns = [("a", false), ("b", true), ("c", true)];
+        assert_eq!(key(&relation(Default, &columns), &["a"]), [1, 2]);
+        assert_eq!(key(&relation(Index, &columns), &[]), [1, 2]);
+        assert_eq!(key(&relation(Default, &[("a", false)]), &["a"]), NO_KEY, "no primary key");
+        assert_eq!(key(&relation(Nothing, &[("a", false)]), &["a"]), NO_KEY);
+    }
+
+    #[test]
+    fn under_full_identity_the_key_is_looked_up_and_put_in_column_order() {
+        let full = relation(ReplicaIdentity::Full, &[("a", true), ("b", true), ("c", true)]);
+        assert_eq!(key(&full, &["c", "a"]), [0, 2]);
+        assert_eq!(key(&full, &[]), NO_KEY);
+        assert_eq!(RelationCache::new(KeyLookup::default()).on_relation(&full).key, NO_KEY);
+    }
+
+    #[test]
+    fn a_key_column_that_the_relation_lacks_means_no_key() {
+        let full = relation(ReplicaIdentity::Full, &[("a", true), ("b", true)]);
+        assert_eq!(key(&full, &["a", "renamed"]), NO_KEY);
+        assert_eq!(key(&full, &["renamed", "a"]), NO_KEY);
+    }
+
+    #[test]
+    fn the_same_description_is_the_same_table_and_another_is_another() {
+        let mut cache = RelationCache::new(KeyLookup::default());
+        let narrow = relation(ReplicaIdentity::Default, &[("a", true)]);
+        let wide = relation(ReplicaIdentity::Default, &[("a", true), ("b", false)]);
+        let first = cache.on_relation(&narrow);
+        assert!(Arc::ptr_eq(&first, &cache.on_relation(&narrow)));
+        let second = cache.on_relation(&wide);
+        assert_eq!((first.columns.len(), second.columns.len()), (1, 2));
+        assert!(Arc::ptr_eq(&second, cache.table(first.id).expect("described")));
+    }
+
+    #[test]
+    fn an_empty_schema_is_pg_catalog() {
+        let mut relation = relation(ReplicaIdentity::Default, &[("a", true)]);
+        relation.schema.clear();
+        let table = RelationCache::new(KeyLookup::default()).on_relation(&relation);
+        assert_eq!(table.name.to_string(), "pg_catalog.t");
+    }
+
+    #[test]
+    fn a_relation_that_was_never_described_is_named() {
+        let error = RelationCache::new(KeyLookup::default()).table(TableId(7)).expect_err("empty");
+        let text = "relation with OID 7 was never described on this connection";
+        assert_eq!(error.to_string(), text);
+    }
+}
