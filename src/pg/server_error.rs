@@ -2,12 +2,17 @@
 
 use std::fmt;
 
+use bytes::Bytes;
+use fallible_iterator::FallibleIterator;
+use postgres_protocol::message::backend::ErrorFields;
 use tokio_postgres::error::SqlState;
 
-/// An ErrorResponse, whichever kind of connection it came over.
+/// An ErrorResponse or NoticeResponse, whichever kind of connection it came over.
 ///
 /// `Display` prints severity, message and SQLSTATE. `detail` is kept apart because PostgreSQL puts
-/// row values into it (`Key (id)=(1) already exists.`): it must not be logged.
+/// row values into it (`Key (id)=(1) already exists.`): it must not be logged. So does the message
+/// of some classes (`invalid input syntax for type integer: "abc"`): `Display` blanks what is
+/// quoted there, `message` has it whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerError {
     pub severity: String,
@@ -21,13 +26,97 @@ pub struct ServerError {
     pub constraint: Option<String>,
 }
 
+impl ServerError {
+    /// From the fields of a message on a raw connection; `None` where they are cut short.
+    pub fn from_fields(mut fields: ErrorFields<'_>) -> Option<ServerError> {
+        let mut error = ServerError {
+            severity: String::new(),
+            code: SqlState::INTERNAL_ERROR,
+            message: String::new(),
+            detail: None,
+            hint: None,
+            schema: None,
+            table: None,
+            column: None,
+            constraint: None,
+        };
+        while let Some(field) = fields.next().ok()? {
+            // A server may speak before it knows the client's encoding.
+            let value = String::from_utf8_lossy(field.value_bytes()).into_owned();
+            match field.type_() {
+                b'S' if error.severity.is_empty() => error.severity = value,
+                // Not translated, so preferred; servers older than 9.6 lack it.
+                b'V' => error.severity = value,
+                b'C' => error.code = SqlState::from_code(&value),
+                b'M' => error.message = value,
+                b'D' => error.detail = Some(value),
+                b'H' => error.hint = Some(value),
+                b's' => error.schema = Some(value),
+                b't' => error.table = Some(value),
+                b'c' => error.column = Some(value),
+                b'n' => error.constraint = Some(value),
+                _ => {}
+            }
+        }
+        Some(error)
+    }
+
+    /// From a whole ErrorResponse or NoticeResponse message, header included.
+    pub fn from_frame(frame: Bytes) -> Option<ServerError> {
+        use postgres_protocol::message::backend::Message;
+        match Message::parse(&mut frame.into()).ok()?? {
+            Message::ErrorResponse(body) => ServerError::from_fields(body.fields()),
+            Message::NoticeResponse(body) => ServerError::from_fields(body.fields()),
+            _ => None,
+        }
+    }
+
+    /// The SQLSTATE's first two characters.
+    pub fn class(&self) -> &str {
+        self.code.code().get(..2).unwrap_or("")
+    }
+
+    /// Whether the same request may succeed later without anybody mending anything: the server is
+    /// starting, stopping or full, or it lost an internal race.
+    pub fn is_transient(&self) -> bool {
+        matches!(self.class(), "08" | "40" | "53" | "57" | "58" | "XX")
+    }
+
+    fn message_may_hold_values(&self) -> bool {
+        // Data exceptions quote the input; RAISE prints whatever its author wanted.
+        self.class() == "22" || self.code == SqlState::RAISE_EXCEPTION
+    }
+}
+
 impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} (SQLSTATE {})", self.severity, self.message, self.code.code())
+        let blanked;
+        let message = if self.message_may_hold_values() {
+            blanked = blank_quoted(&self.message);
+            &blanked
+        } else {
+            &self.message
+        };
+        write!(f, "{}: {} (SQLSTATE {})", self.severity, message, self.code.code())
     }
 }
 
 impl std::error::Error for ServerError {}
+
+/// `message` with everything from the first to the last quotation mark as `"…"`: a value may hold
+/// quotation marks itself.
+fn blank_quoted(message: &str) -> String {
+    match (message.find('"'), message.rfind('"')) {
+        (Some(first), Some(last)) if first < last => {
+            format!("{}\"…\"{}", &message[..first], &message[last + 1..])
+        }
+        _ => match message.find(": 0x") {
+            // `invalid byte sequence for encoding …: 0xff 0x61`.
+            Some(at) => format!("{}: …", &message[..at]),
+            None => message.to_owned(),
+        },
+    }
+}
 
 impl From<&tokio_postgres::error::DbError> for ServerError {
     fn from(error: &tokio_postgres::error::DbError) -> ServerError {
@@ -49,4 +138,62 @@ impl From<&tokio_postgres::error::DbError> for ServerError {
 /// spoke.
 pub fn of(error: &tokio_postgres::Error) -> Option<ServerError> {
     error.as_db_error().map(ServerError::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(fields: &[(u8, &str)]) -> Bytes {
+        let mut body = Vec::new();
+        for (tag, value) in fields {
+            body.push(*tag);
+            body.extend_from_slice(value.as_bytes());
+            body.push(0);
+        }
+        body.push(0);
+        let mut frame = vec![b'E'];
+        frame.extend_from_slice(&u32::try_from(body.len() + 4).expect("small").to_be_bytes());
+        frame.extend_from_slice(&body);
+        Bytes::from(frame)
+    }
+
+    #[test]
+    fn fields_are_taken_by_their_tags() {
+        let error = ServerError::from_frame(frame(&[
+            (b'S', "FEHLER"),
+            (b'V', "ERROR"),
+            (b'C', "23505"),
+            (b'M', "duplicate key value violates unique constraint \"t_pkey\""),
+            (b'D', "Key (id)=(canary) already exists."),
+            (b't', "t"),
+            (b'n', "t_pkey"),
+            (b'R', "_bt_check_unique"),
+        ]))
+        .expect("whole");
+        assert_eq!(error.constraint.as_deref(), Some("t_pkey"));
+        assert_eq!(
+            error.to_string(),
+            "ERROR: duplicate key value violates unique constraint \"t_pkey\" (SQLSTATE 23505)"
+        );
+    }
+
+    #[test]
+    fn values_in_a_message_are_blanked() {
+        for (code, message) in [
+            ("22P02", "invalid input syntax for type integer: \"can\"canary\""),
+            ("22021", "invalid byte sequence for encoding: 0xff canary"),
+            ("P0001", "row \"canary\" is bad"),
+        ] {
+            let error =
+                ServerError::from_frame(frame(&[(b'C', code), (b'M', message)])).expect("whole");
+            assert!(!error.to_string().contains("canary"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_message_cut_short_is_not_an_error_of_the_server() {
+        let whole = frame(&[(b'M', "x")]);
+        assert!(ServerError::from_frame(whole.slice(..whole.len() - 1)).is_none());
+    }
 }

@@ -1,1 +1,0 @@
-//! TLS by rustls: sslmode's meanings, root certificates, channel binding.
