@@ -325,3 +325,51 @@ fn an_error_reads_like_a_sentence() {
     let text = "malformed pgoutput message 'I' at byte 8: value kind 'x' is unknown";
     assert_eq!(error.to_string(), text);
 }
+
+// === bytes of a real server ===
+
+/// The messages of a captured stream, and their tags as one word.
+fn captured(hex: &str) -> (Vec<Message>, String) {
+    let mut is_streaming = false;
+    let mut tags = String::new();
+    let decode_line = |line: &str| {
+        let digits = line.as_bytes().chunks(2);
+        let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+        let bytes: Bytes = digits.map(|pair| byte(pair).expect("hex")).collect();
+        tags.push(char::from(bytes[0]));
+        let message = decode(bytes.clone(), is_streaming).expect("a server wrote it");
+        assert_eq!(encode(&message), bytes, "nothing is lost: {line}");
+        match message {
+            Message::StreamStart(_) => is_streaming = true,
+            Message::StreamStop => is_streaming = false,
+            _ => {}
+        }
+        message
+    };
+    let messages = hex.lines().map(decode_line).collect();
+    (messages, tags)
+}
+
+#[test]
+fn what_postgres_15_wrote_is_understood_to_the_last_byte() {
+    let (text, tags) = captured(include_str!("../../tests/golden/pgoutput/pg15-text.hex"));
+    let expected = "BYYRIICBUCBUCBDCBRICBUCBDCBRICBUCBDCBRICBRRICBUCBDCBMCMBYYRRTCBYYRIIUC";
+    assert_eq!(tags, expected);
+    let (binary, tags) = captured(include_str!("../../tests/golden/pgoutput/pg15-binary.hex"));
+    assert_eq!(tags, expected);
+    for (text, binary) in text.iter().zip(&binary) {
+        if let (Message::Insert(text), Message::Insert(binary)) = (text, binary) {
+            let is_text = |field| !matches!(field, TupleField::Binary(_));
+            assert!(text.new.iter().all(is_text));
+            assert!(!binary.new.iter().all(is_text));
+        }
+    }
+    let (streamed, tags) = captured(include_str!("../../tests/golden/pgoutput/pg15-streamed.hex"));
+    let in_progress = "SYYRIIESIIESIIESIIEASYYRUEc";
+    assert_eq!(tags, format!("{}{in_progress}", expected.trim_end_matches("BYYRIIUC")));
+    let xid = |message: &Message| match message {
+        Message::Insert(insert) => insert.xid,
+        _ => None,
+    };
+    assert_eq!(streamed.iter().filter_map(xid).count(), 8);
+}

@@ -354,3 +354,54 @@ fn an_old_row_must_have_every_value_that_identifies_it() {
     let outside = change(ReplicaIdentity::Default, delete(OldTuple::Key(tuple(&["1", "~"]))));
     assert!(outside.is_ok(), "a value outside the identity is not needed");
 }
+
+// === a real server's stream ===
+
+/// The row changes of the captured stream, without their tables.
+fn captured_changes(hex: &str) -> Vec<(String, RowChange)> {
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    let payload = |line: &str| -> Bytes {
+        line.as_bytes().chunks(2).map(|pair| byte(pair).expect("hex")).collect()
+    };
+    let mut assembler = assembler(0);
+    let messages = hex.lines().map(|l| pgoutput::decode(payload(l), false).expect("captured"));
+    let events = feed_all(&mut assembler, messages).expect("a server wrote it");
+    assert_eq!(assembler.finish(), Ok(()));
+    let change = |event| match event {
+        TailEvent::Change(Change::Row { table, change }) => Some((table.name.name.clone(), change)),
+        _ => None,
+    };
+    events.into_iter().filter_map(change).collect()
+}
+
+#[test]
+fn what_postgres_15_sends_of_unchanged_values_is_kept_apart_from_null() {
+    let changes = captured_changes(include_str!("../../../tests/golden/pgoutput/pg15-text.hex"));
+    let updates = |name: &str| -> Vec<(Option<OldRow>, Row)> {
+        let of = |(table, change): &(String, RowChange)| match change {
+            RowChange::Update { old, new } if table == name => Some((old.clone(), new.clone())),
+            _ => None,
+        };
+        changes.iter().filter_map(of).collect()
+    };
+
+    // Default identity, key untouched: no old row. Key changed: the old key.
+    let default = updates("d");
+    assert_eq!(default[0].0, None);
+    assert!(default[0].1.values()[1].is_unchanged());
+    let Some(OldRow::Identity(old)) = &default[1].0 else { panic!("no old key") };
+    assert_eq!(old, &model(&["1", "-", "-", "-", "-", "-"]));
+    assert!(default[1].1.values()[1].is_unchanged());
+
+    // FULL: the value that was not sent is the old row's.
+    let full = updates("f");
+    let Some(OldRow::Full(old)) = &full[0].0 else { panic!("no old row") };
+    assert_eq!(old.values()[1].bytes().map(Bytes::len), Some(2_100));
+    assert_eq!(full[0].1.values()[1], old.values()[1]);
+
+    // A root with FULL identity over a partition without: sent as a whole old row, and is none.
+    let root = updates("root");
+    let Some(OldRow::Full(old)) = &root[0].0 else { panic!("no old row") };
+    assert_eq!(old, &model(&["1", "1", "-"]));
+    assert!(root[0].1.values()[2].is_unchanged(), "it must not become NULL");
+}
