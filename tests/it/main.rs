@@ -4,8 +4,31 @@
 
 /// What the agent asks a server about itself and its objects.
 mod catalog;
+/// Bad input, and the verbs that end by themselves.
+mod cli;
+/// Snapshot and tail together are exact.
+mod hand_over;
 /// The harness itself: servers start, answer, stop, and nothing is left behind.
 mod harness;
+/// Health, status, metrics, the page.
+mod http;
+/// An idle pipeline pins nothing and blocks nothing.
+mod idle_progress;
+/// The three changes in the tail.
+mod insert_update_delete;
+/// Keys deleted, inserted again, moved and swapped.
+mod keys;
+/// Kills, restarts and cuts in every phase.
+mod resume;
+/// The one-off backfill.
+mod snapshot;
 /// What every test stands on.
-#[allow(dead_code, reason = "the scenarios that use the rest come with the pipeline")]
 mod support;
+/// Unchanged large values.
+mod toast;
+/// Column steps, the same in the copy and in the tail.
+mod transform;
+/// TRUNCATE among other changes.
+mod truncate;
+/// PostgreSQL 14 to 18.
+mod versions;

@@ -72,7 +72,18 @@ impl Agent {
         self
     }
 
-    /// The same between two starts.
+    /// One key whose value is a text.
+    pub(crate) fn text(self, key: &str, value: &str) -> Self {
+        self.set(key, &format!("{value:?}"))
+    }
+
+    /// The pipeline's name, and with it the slot's and the publication's.
+    pub(crate) fn named(mut self, pipeline: &str) -> Self {
+        pipeline.clone_into(&mut self.pipeline);
+        self.text("pipeline", pipeline)
+    }
+
+    /// The same as [`Agent::set`], between two starts.
     pub(crate) fn change(&mut self, key: &str, value: &str) {
         self.settings.retain(|(present, _)| present != key);
         self.settings.push((key.to_owned(), value.to_owned()));
@@ -104,6 +115,12 @@ impl Agent {
     }
 
     fn command(&self) -> Command {
+        let mut command = self.bare_command();
+        command.arg("--config").arg(self.config_file()).args(["--log-format", "json"]);
+        command
+    }
+
+    fn bare_command(&self) -> Command {
         let mut text = String::new();
         for (key, value) in &self.settings {
             writeln!(text, "{key} = {value}").expect("a String takes text");
@@ -119,8 +136,7 @@ impl Agent {
             }
         }
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
-        command.current_dir(self.files.path()).stdin(Stdio::null());
-        command.arg("--config").arg(self.config_file()).args(["--log-format", "json"]);
+        command.current_dir("/").stdin(Stdio::null());
         command
     }
 }
@@ -146,10 +162,6 @@ impl Agent {
     pub(crate) async fn start_and_stream(&mut self) {
         self.start();
         self.wait_for_state("streaming").await;
-    }
-
-    pub(crate) fn pid(&self) -> nix::unistd::Pid {
-        self.running.as_ref().expect("it runs").pid()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -187,9 +199,17 @@ impl Agent {
 
     /// A verb that ends by itself.
     pub(crate) async fn verb(&self, arguments: &[&str]) -> Output {
+        self.run_to_the_end(self.command(), arguments).await
+    }
+
+    /// The same, with everything in the arguments.
+    pub(crate) async fn verb_without_file(&self, arguments: &[&str]) -> Output {
+        self.run_to_the_end(self.bare_command(), arguments).await
+    }
+
+    async fn run_to_the_end(&self, mut command: Command, arguments: &[&str]) -> Output {
         let (stdout, stderr) = (self.files.path().join("stdout"), self.files.path().join("stderr"));
         let create = |path| std::fs::File::create(path).expect("our own folder");
-        let mut command = self.command();
         command.args(arguments).stdout(create(&stdout)).stderr(create(&stderr));
         let mut child = Guarded::spawn(&mut command);
         let code = child.wait(&format!("{arguments:?} ends"), wait::CATCH_UP).await;
@@ -209,11 +229,6 @@ impl Agent {
             status.is_some_and(|(_, body)| state_of(&body).as_deref() == Some(state))
         })
         .await;
-    }
-
-    pub(crate) async fn wait_for_log(&mut self, text: &str) {
-        self.wait_for(&format!("{text:?} in the log"), async |agent| agent.log().contains(text))
-            .await;
     }
 
     /// Waits until the destination's checkpoint row has passed the position.

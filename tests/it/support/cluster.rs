@@ -36,6 +36,7 @@ max_wal_senders = 12
 max_replication_slots = 12
 max_prepared_transactions = 4
 listen_addresses = '127.0.0.1'
+log_line_prefix = '%m [%p] %e %a '
 ";
 
 /// What the server's parent does; `$1` is the directory, the rest starts the server.

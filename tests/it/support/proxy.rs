@@ -3,6 +3,8 @@
 //! One task per connection and direction. What to do is read before every piece that is forwarded,
 //! so a change takes effect on connections that are already open.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -45,6 +47,8 @@ pub(crate) struct Proxy {
     pub(crate) port: u16,
     behavior: watch::Sender<Behavior>,
     accepting: JoinHandle<()>,
+    /// Connections that `CutAfter` has ended since the behavior was last set.
+    cuts: Arc<AtomicUsize>,
 }
 
 impl Proxy {
@@ -52,11 +56,13 @@ impl Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("loopback has a port");
         let own_port = listener.local_addr().expect("bound").port();
         let (behavior, seen) = watch::channel(Behavior::Forward);
-        let accepting = tokio::spawn(accept(listener, port, seen));
-        Self { port: own_port, behavior, accepting }
+        let cuts = Arc::<AtomicUsize>::default();
+        let accepting = tokio::spawn(accept(listener, port, seen, Arc::clone(&cuts)));
+        Self { port: own_port, behavior, accepting, cuts }
     }
 
     pub(crate) fn set(&self, behavior: Behavior) {
+        self.cuts.store(0, Ordering::Relaxed);
         self.behavior.send_replace(behavior);
     }
 
@@ -71,6 +77,10 @@ impl Proxy {
         self.set(Behavior::Forward);
     }
 
+    pub(crate) fn cut_count(&self) -> usize {
+        self.cuts.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn open_connections(&self) -> usize {
         (self.behavior.receiver_count() - 1) / 2
     }
@@ -82,7 +92,12 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, port: u16, seen: watch::Receiver<Behavior>) {
+async fn accept(
+    listener: TcpListener,
+    port: u16,
+    seen: watch::Receiver<Behavior>,
+    cuts: Arc<AtomicUsize>,
+) {
     while let Ok((agent, _)) = listener.accept().await {
         if *seen.borrow() == Behavior::Cut {
             continue;
@@ -97,7 +112,14 @@ async fn accept(listener: TcpListener, port: u16, seen: watch::Receiver<Behavior
             (Direction::ToServer, from_agent, to_server),
             (Direction::FromServer, from_server, to_agent),
         ] {
-            let leg = Leg { direction, reader, writer, seen: seen.clone(), passed: 0 };
+            let leg = Leg {
+                direction,
+                reader,
+                writer,
+                seen: seen.clone(),
+                passed: 0,
+                cuts: Arc::clone(&cuts),
+            };
             let ended = ended.clone();
             tokio::spawn(async move {
                 tokio::select! {
@@ -118,6 +140,7 @@ struct Leg {
     seen: watch::Receiver<Behavior>,
     /// Bytes since the behavior last changed.
     passed: u64,
+    cuts: Arc<AtomicUsize>,
 }
 
 impl Leg {
@@ -170,7 +193,11 @@ impl Leg {
             _ => length,
         };
         let part = &bytes[..usize::try_from(allowed).expect("at most the buffer")];
-        if self.writer.write_all(part).await.is_err() || allowed < length {
+        if self.writer.write_all(part).await.is_err() {
+            return false;
+        }
+        if allowed < length {
+            self.cuts.fetch_add(1, Ordering::Relaxed);
             return false;
         }
         self.passed += allowed;

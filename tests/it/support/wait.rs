@@ -31,3 +31,8 @@ pub(crate) fn until_blocking(deadline: Duration, mut ready: impl FnMut() -> bool
     }
     true
 }
+
+/// For a task that looks at something again and again beside the test.
+pub(crate) async fn between_looks() {
+    tokio::time::sleep(PAUSE * 5).await;
+}

@@ -1,0 +1,44 @@
+//! Holds the agent in the middle of a batch, so that what follows at the source lands in one.
+
+use tokio_postgres::Client;
+
+use super::database::Database;
+use super::wait;
+
+/// The table that is locked; create it on the source before the agent starts.
+pub(crate) const GATE: &str = "CREATE TABLE gate (id int PRIMARY KEY)";
+
+/// While it lives, the agent waits for a lock at the destination.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    session: Client,
+    source: Database,
+}
+
+impl Hold {
+    /// Locks the gate at the destination and sends the agent there.
+    pub(crate) async fn place(source: &Database, destination: &Database) -> Self {
+        let session = destination.session().await.expect("the destination answers");
+        session.batch_execute("BEGIN; LOCK TABLE gate").await.expect("the gate is there");
+        source.exec("INSERT INTO gate SELECT coalesce(max(id), 0) + 1 FROM gate").await;
+        wait::until("the agent waits at the gate", wait::CATCH_UP, async || {
+            destination.scalar("SELECT count(*) FROM pg_locks WHERE NOT granted").await != "0"
+        })
+        .await;
+        Self { session, source: source.clone() }
+    }
+
+    /// Lets the agent go once the source has sent it everything committed so far.
+    pub(crate) async fn release(self) {
+        let lsn = self.source.current_lsn().await;
+        wait::until("the source has sent everything", wait::CATCH_UP, async || {
+            let sql = format!(
+                "SELECT bool_and(sent_lsn >= '{lsn}') FROM pg_stat_replication \
+                 WHERE application_name LIKE 'sync-agent%'"
+            );
+            self.source.scalar(&sql).await == "t"
+        })
+        .await;
+        self.session.batch_execute("COMMIT").await.expect("the session lives");
+    }
+}
