@@ -121,6 +121,11 @@ impl Feedback {
         (at + gap.min(self.status_interval)).max(now)
     }
 
+    /// The last report of a stream that ends now, whatever is due.
+    pub fn final_report(&self) -> StatusLsns {
+        self.lsns()
+    }
+
     fn lsns(&self) -> StatusLsns {
         let flushed = self.flushed_lsn;
         StatusLsns { written: self.received_lsn.max(flushed), flushed, applied: flushed }

@@ -1,0 +1,46 @@
+//! A value's wire bytes as a statement's parameter, as they are.
+
+use std::error::Error;
+
+use bytes::BytesMut;
+use tokio_postgres::types::{Format, IsNull, ToSql, Type};
+
+use crate::model::row::Value;
+
+/// Sends the bytes in the format they came in. A value that was not sent must never get here.
+#[derive(Debug)]
+pub struct WireValue<'a>(pub &'a Value);
+
+impl ToSql for WireValue<'_> {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        match self.0 {
+            Value::Text(bytes) | Value::Binary(bytes) => {
+                out.extend_from_slice(bytes);
+                Ok(IsNull::No)
+            }
+            Value::Null => Ok(IsNull::Yes),
+            Value::Unchanged => {
+                Err("a value that the source did not send was about to be written".into())
+            }
+        }
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    fn encode_format(&self, _: &Type) -> Format {
+        match self.0 {
+            Value::Binary(_) => Format::Binary,
+            _ => Format::Text,
+        }
+    }
+
+    fn to_sql_checked(
+        &self,
+        ty: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        self.to_sql(ty, out)
+    }
+}

@@ -1,0 +1,312 @@
+//! Target and shape to SQL text; pure.
+//!
+//! Row statements take one row's values as parameters `$1 …` in the order of the columns they
+//! name; set statements read a staging table of the same column names. Operators and casts never
+//! name a type modifier: an assignment checks the length, an explicit cast would cut silently.
+
+use crate::apply::target::{Target, TargetColumn};
+use crate::pg::ident::{identifier, identifiers};
+
+/// Columns of an update: positions in `Target::columns`, in order.
+pub type Mask = Vec<usize>;
+
+fn column_list<'a>(columns: impl IntoIterator<Item = &'a TargetColumn>) -> String {
+    identifiers(columns.into_iter().map(|column| column.name.as_str()))
+}
+
+fn overriding(target: &Target) -> &'static str {
+    if target.has_identity_always() { " OVERRIDING SYSTEM VALUE" } else { "" }
+}
+
+/// `SET` columns when every value is known: all but the key and what only the server may set.
+fn settable(target: &Target) -> Vec<usize> {
+    (0..target.columns.len())
+        .filter(|index| !target.key.contains(index))
+        .filter(|&index| !target.columns[index].is_identity_always)
+        .collect()
+}
+
+fn set_from(target: &Target, mask: &[usize], source: &str) -> String {
+    mask.iter()
+        .map(|&index| identifier(&target.columns[index].name))
+        .map(|name| format!("{name} = {source}.{name}"))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// ` ON CONFLICT (key) DO …`: the newer row wins.
+fn on_conflict(target: &Target) -> String {
+    let key = column_list(target.key_columns());
+    let mask = settable(target);
+    if mask.is_empty() {
+        return format!(" ON CONFLICT ({key}) DO NOTHING");
+    }
+    format!(" ON CONFLICT ({key}) DO UPDATE SET {}", set_from(target, &mask, "excluded"))
+}
+
+/// `RETURNING` whether the row is new. A partitioned table cannot tell (no system columns).
+fn returning_fresh(target: &Target) -> &'static str {
+    if target.is_partitioned { " RETURNING true" } else { " RETURNING xmax = 0" }
+}
+
+/// Inserts one row; where the key exists the newer row wins. Returns `true` for a new row, `false`
+/// or nothing for one that was there.
+pub fn insert_row(target: &Target) -> String {
+    let mut sql = format!(
+        "INSERT INTO {} ({}){} VALUES ({})",
+        target.name.sql(),
+        column_list(&target.columns),
+        overriding(target),
+        (0..target.columns.len())
+            .map(|index| typed(target, index, index + 1))
+            .collect::<Vec<_>>()
+            .join(", "),
+    );
+    if target.has_arbiter {
+        sql.push_str(&on_conflict(target));
+    }
+    sql.push_str(returning_fresh(target));
+    sql
+}
+
+fn key_equals_parameters(target: &Target, first: usize) -> String {
+    target
+        .key_columns()
+        .enumerate()
+        .map(|(offset, column)| {
+            format!("{} = ${}::{}", identifier(&column.name), first + offset, column.type_name)
+        })
+        .collect::<Vec<_>>()
+        .join(" AND ")
+}
+
+/// `$n::type`, so that a parameter has its column's type wherever it stands.
+fn typed(target: &Target, index: usize, number: usize) -> String {
+    format!("${number}::{}", target.columns[index].type_name)
+}
+
+fn set_parameters(target: &Target, mask: &[usize]) -> String {
+    mask.iter()
+        .enumerate()
+        .map(|(offset, &index)| {
+            let name = identifier(&target.columns[index].name);
+            format!("{name} = {}", typed(target, index, offset + 1))
+        })
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// How a row statement finds its row. The values follow the new row's in the parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Find {
+    /// By the key's values.
+    Key,
+    /// One of the rows equal in every column, by text: every type has a text form, not every type
+    /// an equality (identity FULL without a key).
+    Equal,
+}
+
+fn finding(target: &Target, find: Find, first: usize) -> String {
+    match find {
+        Find::Key => key_equals_parameters(target, first),
+        Find::Equal => one_equal_row(target, first),
+    }
+}
+
+/// Updates the columns of `mask`.
+pub fn update_row(target: &Target, mask: &[usize], find: Find) -> String {
+    format!(
+        "UPDATE {} SET {} WHERE {}",
+        target.name.sql(),
+        set_parameters(target, mask),
+        finding(target, find, mask.len() + 1)
+    )
+}
+
+/// Updates the columns of `mask`, or inserts the row where none was found. The parameters are all
+/// of the row's columns. Counts the rows inserted.
+pub fn update_or_insert_row(target: &Target, mask: &[usize], find: Find) -> String {
+    let set = mask
+        .iter()
+        .map(|&index| {
+            let name = identifier(&target.columns[index].name);
+            format!("{name} = {}", typed(target, index, index + 1))
+        })
+        .collect::<Vec<_>>()
+        .join(", ");
+    let values = (0..target.columns.len())
+        .map(|index| typed(target, index, index + 1))
+        .collect::<Vec<_>>()
+        .join(", ");
+    format!(
+        "WITH updated AS (UPDATE {table} SET {set} WHERE {found} RETURNING 1) \
+         INSERT INTO {table} ({columns}){overriding} SELECT {values} \
+         WHERE NOT EXISTS (SELECT 1 FROM updated)",
+        table = target.name.sql(),
+        found = finding(target, find, target.columns.len() + 1),
+        columns = column_list(&target.columns),
+        overriding = overriding(target),
+    )
+}
+
+pub fn delete_row(target: &Target, find: Find) -> String {
+    format!("DELETE FROM {} WHERE {}", target.name.sql(), finding(target, find, 1))
+}
+
+fn one_equal_row(target: &Target, first: usize) -> String {
+    let equal = (0..target.columns.len())
+        .map(|index| {
+            format!(
+                "{}::text IS NOT DISTINCT FROM ({})::text",
+                identifier(&target.columns[index].name),
+                typed(target, index, first + index)
+            )
+        })
+        .collect::<Vec<_>>()
+        .join(" AND ");
+    format!("ctid = (SELECT ctid FROM {} WHERE {equal} LIMIT 1)", target.name.sql())
+}
+
+/// Every column that an update may set, where all values are known.
+pub fn full_mask(target: &Target) -> Mask {
+    settable(target)
+}
+
+/// Creates a staging table with the columns of `mask`, as the destination types them.
+pub fn create_staging(target: &Target, staging: &str, mask: &[usize]) -> String {
+    format!(
+        "CREATE TEMPORARY TABLE {} ON COMMIT DELETE ROWS AS SELECT {} FROM {} WITH NO DATA",
+        identifier(staging),
+        column_list(mask.iter().map(|&index| &target.columns[index])),
+        target.name.sql()
+    )
+}
+
+/// The staging table's name in statements: never a user's table of the same name.
+pub fn staging_name(staging: &str) -> String {
+    format!("pg_temp.{}", identifier(staging))
+}
+
+/// `COPY` of the mask's columns into a table.
+pub fn copy_in(table: &str, target: &Target, mask: &[usize], is_binary: bool) -> String {
+    format!(
+        "COPY {table} ({}) FROM STDIN (FORMAT {})",
+        column_list(mask.iter().map(|&index| &target.columns[index])),
+        if is_binary { "binary" } else { "text" }
+    )
+}
+
+/// Upserts a staging table of whole rows, in key order. Returns how many rows there were and how
+/// many of them were new.
+pub fn upsert_staged(target: &Target, staging: &str) -> String {
+    let columns = column_list(&target.columns);
+    format!(
+        "WITH written AS (INSERT INTO {table} ({columns}){overriding} SELECT {columns} FROM {staged} \
+         ORDER BY {key}{conflict}{returning} AS fresh) \
+         SELECT count(*), count(*) FILTER (WHERE fresh) FROM written",
+        table = target.name.sql(),
+        overriding = overriding(target),
+        staged = staging_name(staging),
+        key = column_list(target.key_columns()),
+        conflict = on_conflict(target),
+        returning = returning_fresh(target),
+    )
+}
+
+fn key_joins(target: &Target) -> String {
+    target
+        .key_columns()
+        .map(|column| identifier(&column.name))
+        .map(|name| format!("t.{name} = s.{name}"))
+        .collect::<Vec<_>>()
+        .join(" AND ")
+}
+
+/// Updates the columns of `mask` from a staging table that also holds the key.
+pub fn update_staged(target: &Target, staging: &str, mask: &[usize]) -> String {
+    format!(
+        "UPDATE {} AS t SET {} FROM {} AS s WHERE {}",
+        target.name.sql(),
+        set_from(target, mask, "s"),
+        staging_name(staging),
+        key_joins(target)
+    )
+}
+
+/// Deletes the keys of a staging table.
+pub fn delete_staged(target: &Target, staging: &str) -> String {
+    format!(
+        "DELETE FROM {} AS t USING {} AS s WHERE {}",
+        target.name.sql(),
+        staging_name(staging),
+        key_joins(target)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::FoldPolicy;
+    use crate::pg::ident::QualifiedName;
+
+    fn column(name: &str, value_index: usize) -> TargetColumn {
+        TargetColumn {
+            name: name.to_owned(),
+            type_name: "integer".to_owned(),
+            value_index,
+            is_identity_always: false,
+        }
+    }
+
+    fn target() -> Target {
+        Target {
+            name: QualifiedName::new("public", "t"),
+            columns: vec![column("a", 0), column("k", 1), column("b", 2)],
+            key: vec![1],
+            has_arbiter: true,
+            is_partitioned: false,
+            policy: FoldPolicy::Fold,
+        }
+    }
+
+    #[test]
+    fn an_insert_overwrites_the_row_with_its_key() {
+        assert_eq!(
+            insert_row(&target()),
+            "INSERT INTO \"public\".\"t\" (\"a\", \"k\", \"b\") VALUES ($1::integer, $2::integer, $3::integer) \
+             ON CONFLICT (\"k\") DO UPDATE SET \"a\" = excluded.\"a\", \"b\" = excluded.\"b\" \
+             RETURNING xmax = 0"
+        );
+    }
+
+    #[test]
+    fn identity_always_is_overridden_and_never_updated() {
+        let mut target = target();
+        target.columns[0].is_identity_always = true;
+        let sql = insert_row(&target);
+        assert!(sql.contains("OVERRIDING SYSTEM VALUE"), "{sql}");
+        assert!(!sql.contains("\"a\" = excluded"), "{sql}");
+        assert_eq!(full_mask(&target), [2]);
+    }
+
+    #[test]
+    fn an_update_names_only_what_was_sent() {
+        assert_eq!(
+            update_row(&target(), &[2], Find::Key),
+            "UPDATE \"public\".\"t\" SET \"b\" = $1::integer WHERE \"k\" = $2::integer"
+        );
+    }
+
+    #[test]
+    fn a_row_without_a_key_is_found_by_all_its_values() {
+        let sql = delete_row(&target(), Find::Equal);
+        assert!(sql.contains("LIMIT 1"), "{sql}");
+        assert!(sql.contains("\"b\"::text IS NOT DISTINCT FROM ($3::integer)::text"), "{sql}");
+    }
+
+    #[test]
+    fn staged_rows_are_written_in_key_order() {
+        let sql = upsert_staged(&target(), "stage_1");
+        assert!(sql.contains("FROM pg_temp.\"stage_1\" ORDER BY \"k\" ON CONFLICT"), "{sql}");
+    }
+}
