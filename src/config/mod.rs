@@ -1,10 +1,20 @@
 //! Configuration: the file as written ([`file`]), the settings as meant ([`settings`]).
 //!
-//! **Invariant:** nothing here touches the network. All errors are reported at once, each with
-//! line, column and key path.
+//! [`load::load`] is the way from one to the other. **Invariant:** nothing here touches the
+//! network. All errors are reported at once, each with line, column and key path; none shows a
+//! secret.
 
-pub mod file;
+pub mod diagnostics;
+mod document;
+mod file;
 pub mod load;
+mod merge;
 pub mod pattern;
+pub mod schema;
 pub mod secret;
 pub mod settings;
+pub mod units;
+mod validate;
+
+#[cfg(test)]
+mod tests;

@@ -38,6 +38,15 @@ pub struct SourceSettings {
     /// Whether the file names the publications (then an absent one is still created).
     pub publications_named: bool,
     pub max_retained_wal_bytes: Option<u64>,
+    pub new_tables: NewTables,
+}
+
+/// A table that appears in an included schema while we run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewTables {
+    Add,
+    Ignore,
+    Halt,
 }
 
 #[derive(Clone, Debug)]
@@ -49,7 +58,15 @@ pub struct DestinationSettings {
     pub state_schema: String,
     pub create_tables: bool,
     pub on_existing: OnExisting,
+    pub new_columns: NewColumns,
     pub on_truncate: OnTruncate,
+}
+
+/// A column that appears at the source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewColumns {
+    Add,
+    Halt,
 }
 
 /// Copying into a table that holds rows we did not copy.
@@ -108,8 +125,11 @@ pub struct TableSettings {
     /// `None`: the same name, through the schema mapping.
     pub destination: Option<QualifiedName>,
     pub on_existing: Option<OnExisting>,
+    pub new_columns: Option<NewColumns>,
     pub on_truncate: Option<OnTruncate>,
     pub create_tables: Option<bool>,
+    /// `None`: columns not named pass, but where the table [`is_masked`](Self::is_masked), a
+    /// column that is new at the source halts before any of its values leaves our memory.
     pub unlisted: Option<Unlisted>,
     pub columns: Vec<ColumnSettings>,
 }
@@ -147,6 +167,26 @@ pub enum Hash {
     HmacSha256 { key: secrecy::SecretString },
 }
 
+impl TableSettings {
+    /// Whether a step keeps values from the destination: then a column that nobody has judged
+    /// yet must not travel (unless `unlisted` decides it).
+    pub fn is_masked(&self) -> bool {
+        self.columns.iter().flat_map(|column| &column.steps).any(|step| match step {
+            Step::Drop | Step::Null | Step::Hash(_) => true,
+            Step::Value(_) => false,
+        })
+    }
+
+    /// Whether a column that is new at the source, and not named here, halts the pipeline.
+    pub fn halts_on_new_column(&self) -> bool {
+        match self.unlisted {
+            Some(Unlisted::Fail) => true,
+            Some(Unlisted::Pass | Unlisted::Drop) => false,
+            None => self.is_masked(),
+        }
+    }
+}
+
 impl Settings {
     /// The destination's name of a source table.
     pub fn destination_name(&self, source: &QualifiedName) -> QualifiedName {
@@ -161,9 +201,12 @@ impl Settings {
         self.tables.iter().find(|table| &table.name == source)
     }
 
-    /// Whether `include` and `exclude` select the table. The state schema never is.
+    /// Whether `include` and `exclude` select the table. The state schema and the server's own
+    /// schemas never are.
     pub fn selects(&self, table: &QualifiedName) -> bool {
         table.schema != self.destination.state_schema
+            && !table.schema.starts_with("pg_")
+            && table.schema != "information_schema"
             && self.include.iter().any(|pattern| pattern.matches(table))
             && !self.exclude.iter().any(|pattern| pattern.matches(table))
     }
@@ -174,6 +217,10 @@ impl Settings {
 
     pub fn on_truncate(&self, source: &QualifiedName) -> OnTruncate {
         self.table(source).and_then(|t| t.on_truncate).unwrap_or(self.destination.on_truncate)
+    }
+
+    pub fn new_columns(&self, source: &QualifiedName) -> NewColumns {
+        self.table(source).and_then(|t| t.new_columns).unwrap_or(self.destination.new_columns)
     }
 
     pub fn create_tables(&self, source: &QualifiedName) -> bool {

@@ -1,0 +1,164 @@
+//! `[table.columns]`: each column's steps, in order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::config::document::Path;
+use crate::config::file::{ColumnFile, HashFile, Scalar, StepFile};
+use crate::config::settings::{ColumnSettings, Hash, Step};
+use crate::config::validate::Check;
+
+/// A kind of step: its key, whether it is built, whether a table of the file asks for it.
+pub(super) type StepKind = (&'static str, bool, fn(&StepFile) -> bool);
+
+/// The kinds of step. `rename` is not one: it accompanies.
+pub(super) const STEP_KINDS: [StepKind; 11] = [
+    ("drop", true, |step| step.drop.is_some()),
+    ("value", true, |step| step.value.is_some()),
+    ("null", true, |step| step.null.is_some()),
+    ("hash", true, |step| step.hash.is_some()),
+    ("mask", false, |step| step.mask.is_some()),
+    ("replace", false, |step| step.replace.is_some()),
+    ("lower", false, |step| step.lower.is_some()),
+    ("trim", false, |step| step.trim.is_some()),
+    ("json_drop", false, |step| step.json_drop.is_some()),
+    ("fake", false, |step| step.fake.is_some()),
+    ("sql", false, |step| step.sql.is_some()),
+];
+
+/// The steps of a column with their places.
+pub(super) fn steps<'f>(column: &'f ColumnFile, path: &Path) -> Vec<(Path, &'f StepFile)> {
+    match column {
+        ColumnFile::One(step) => vec![(path.clone(), step)],
+        ColumnFile::Many(steps) => {
+            steps.iter().enumerate().map(|(index, step)| (path.index(index), step)).collect()
+        }
+    }
+}
+
+impl Check<'_> {
+    pub(super) fn columns(
+        &mut self,
+        columns: Option<&BTreeMap<String, ColumnFile>>,
+        path: &Path,
+    ) -> Vec<ColumnSettings> {
+        let mut names = BTreeSet::new();
+        let mut settings = Vec::new();
+        for (name, column) in columns.into_iter().flatten() {
+            let column = self.column(name, column, &path.key(name));
+            let is_stored = !column.steps.iter().any(|step| matches!(step, Step::Drop));
+            let stored_name = column.rename.as_ref().unwrap_or(&column.name);
+            if is_stored && !names.insert(stored_name.clone()) {
+                let message = format!("another column is stored as \"{stored_name}\" already");
+                self.problems.value(&path.key(name), message);
+            }
+            settings.push(column);
+        }
+        settings
+    }
+
+    fn column(&mut self, name: &str, column: &ColumnFile, path: &Path) -> ColumnSettings {
+        let mut settings =
+            ColumnSettings { name: name.to_owned(), rename: None, steps: Vec::new() };
+        let steps = steps(column, path);
+        if steps.is_empty() {
+            self.problems.value(path, "the list has no step");
+        }
+        for (path, step) in &steps {
+            if let Some(rename) = &step.rename {
+                if rename.is_empty() {
+                    self.problems.value(&path.key("rename"), "a column needs a name");
+                }
+                if settings.rename.replace(rename.clone()).is_some() {
+                    self.problems.value(&path.key("rename"), "the column is renamed twice");
+                }
+            }
+            settings.steps.extend(self.step(step, path));
+        }
+        let drops = settings.steps.iter().any(|step| matches!(step, Step::Drop));
+        if drops && (settings.steps.len() > 1 || settings.rename.is_some()) {
+            self.problems.value(path, "drop stands alone: a dropped column has no other step");
+        }
+        settings
+    }
+
+    /// The step of one inline table; `None` for a lone `rename`, and where it is refused.
+    fn step(&mut self, step: &StepFile, path: &Path) -> Option<Step> {
+        let kinds: Vec<&str> = STEP_KINDS
+            .iter()
+            .filter(|(_, _, is_there)| is_there(step))
+            .map(|(kind, ..)| *kind)
+            .collect();
+        if kinds.len() > 1 {
+            let message = format!("has several steps in one table: {}", kinds.join(", "));
+            self.problems.value(path, message).hint("Write a list: [{ … }, { … }].");
+            return None;
+        }
+        if step.key.is_some() && step.hash != Some(HashFile::HmacSha256) && step.fake.is_none() {
+            let message = match step.hash {
+                Some(_) => "hash \"sha256\" takes no key",
+                None => "belongs to no hash",
+            };
+            let problem = self.problems.key(&path.key("key"), message);
+            problem.hint("Write hash = \"hmac-sha256\" beside it.");
+        }
+        if kinds.is_empty() && step.rename.is_none() {
+            // A step that could not be read has its problem already.
+            if step.key.is_none() && !self.problems.within(path) {
+                self.problems.value(path, "the table has no step");
+            }
+            return None;
+        }
+        for (kind, flag) in [("drop", step.drop), ("null", step.null)] {
+            if flag == Some(false) {
+                let problem = self.problems.value(&path.key(kind), "takes true only");
+                problem.hint("Leave it out to keep the value.");
+            }
+        }
+        if step.drop.is_some() {
+            return Some(Step::Drop);
+        }
+        if step.null.is_some() {
+            return Some(Step::Null);
+        }
+        if let Some(value) = &step.value {
+            return Some(Step::Value(text(value)));
+        }
+        self.hash(step, path).map(Step::Hash)
+    }
+
+    fn hash(&mut self, step: &StepFile, path: &Path) -> Option<Hash> {
+        match (step.hash?, step.key.as_deref()) {
+            (HashFile::Sha256, _) => Some(Hash::Sha256),
+            (HashFile::HmacSha256, None) if self.problems.within(&path.key("key")) => None,
+            (HashFile::HmacSha256, None) => {
+                let problem = self.problems.value(&path.key("hash"), "needs a key beside it");
+                problem.hint("Write { hash = \"hmac-sha256\", key = \"${PII_KEY}\" }.");
+                None
+            }
+            (HashFile::HmacSha256, Some("")) => {
+                self.problems.value(&path.key("key"), "the key of a hash must not be empty");
+                None
+            }
+            (HashFile::HmacSha256, Some(key)) => Some(Hash::HmacSha256 { key: key.into() }),
+        }
+    }
+}
+
+/// A constant as text that the destination's type parses.
+fn text(value: &Scalar) -> String {
+    match value {
+        Scalar::Text(text) => text.clone(),
+        Scalar::Boolean(value) => value.to_string(),
+        Scalar::Integer(value) => value.to_string(),
+        // PostgreSQL spells these two its own way.
+        Scalar::Float(value) if value.is_nan() => "NaN".to_owned(),
+        Scalar::Float(value) if value.is_infinite() => {
+            if *value > 0.0 {
+                "Infinity".to_owned()
+            } else {
+                "-Infinity".to_owned()
+            }
+        }
+        Scalar::Float(value) => value.to_string(),
+    }
+}

@@ -1,0 +1,122 @@
+//! What the contract names and this build does not do: refused by key and place, never ignored.
+//! Building one of these ends with the removal of its line here.
+
+use crate::config::document::Path;
+use crate::config::file::{
+    ConfigFile, DestinationFile, FailoverFile, OnErrorFile, OnExistingFile, OneOrMany,
+    PartitionsFile, RetainedWalActionFile, Size, SourceFile, TableFile,
+};
+use crate::config::load::Purpose;
+use crate::config::units;
+use crate::config::validate::Check;
+use crate::config::validate::columns::{STEP_KINDS, steps};
+
+impl Check<'_> {
+    pub(super) fn refuse_what_is_not_built(&mut self, file: &ConfigFile) {
+        file.source.iter().for_each(|source| self.refuse_in_source(source));
+        file.destination.iter().for_each(|destination| self.refuse_in_destination(destination));
+        let max_rate = file.snapshot.as_ref().and_then(|snapshot| snapshot.max_rate.as_ref());
+        if let Some(size) = max_rate {
+            self.refuse_max_rate(size);
+        }
+        if file.apply.as_ref().is_some_and(|apply| apply.lanes.is_some_and(|lanes| lanes != 1)) {
+            self.not_yet(&Path::of(&["apply", "lanes"]), "more than one lane is not built");
+        }
+        for (index, table) in file.table.iter().flatten().enumerate() {
+            self.refuse_in_table(table, &Path::of(&["table"]).index(index));
+        }
+        if self.purpose == Purpose::Snapshot {
+            for index in 0..file.query.as_ref().map_or(0, Vec::len) {
+                self.not_yet(&Path::of(&["query"]).index(index), "queries are not built");
+            }
+        }
+    }
+
+    fn not_yet(&mut self, path: &Path, what: &str) {
+        self.problems.value(path, format!("not yet: {what}"));
+    }
+
+    fn refuse_in_source(&mut self, file: &SourceFile) {
+        let path = Path::of(&["source"]);
+        if matches!(&file.publication, Some(OneOrMany::Many(names)) if names.len() > 1) {
+            self.not_yet(&path.key("publication"), "several publications are not built");
+        }
+        if file.max_retained_wal_action == Some(RetainedWalActionFile::DropSlot) {
+            self.not_yet(&path.key("max_retained_wal_action"), "\"drop-slot\" is not built");
+        }
+        if matches!(file.failover, Some(FailoverFile::On | FailoverFile::Off)) {
+            self.not_yet(&path.key("failover"), "only \"auto\" is built");
+        }
+        if file.partitions == Some(PartitionsFile::Leaf) {
+            self.not_yet(&path.key("partitions"), "\"leaf\" is not built");
+        }
+    }
+
+    fn refuse_in_destination(&mut self, file: &DestinationFile) {
+        let path = Path::of(&["destination"]);
+        self.refuse_merge(&path, file.on_existing);
+        self.refuse_dead_letter(&path, file.on_error);
+    }
+
+    fn refuse_merge(&mut self, path: &Path, written: Option<OnExistingFile>) {
+        if written == Some(OnExistingFile::Merge) {
+            self.not_yet(&path.key("on_existing"), "\"merge\" is not built");
+        }
+    }
+
+    fn refuse_dead_letter(&mut self, path: &Path, written: Option<OnErrorFile>) {
+        if written == Some(OnErrorFile::DeadLetter) {
+            self.not_yet(&path.key("on_error"), "\"dead-letter\" is not built");
+        }
+    }
+
+    fn refuse_max_rate(&mut self, size: &Size) {
+        let path = Path::of(&["snapshot", "max_rate"]);
+        let bytes = match size {
+            Size::Bytes(bytes) => Ok(*bytes),
+            Size::Text(text) => units::size(text),
+        };
+        match bytes {
+            Ok(0) => {}
+            Ok(_) => self.not_yet(&path, "a limit on the copy's rate is not built"),
+            Err(err) => self.problems.value(&path, err.to_string()).hint(err.hint()),
+        }
+    }
+
+    fn refuse_in_table(&mut self, table: &TableFile, path: &Path) {
+        if table.filter.is_some() {
+            self.not_yet(&path.key("where"), "row filters are not built");
+        }
+        if table.key.is_some() {
+            self.not_yet(&path.key("key"), "a key of one's own is not built");
+        }
+        self.refuse_on_delete(table.on_delete.as_deref(), &path.key("on_delete"));
+        self.refuse_merge(path, table.on_existing);
+        self.refuse_dead_letter(path, table.on_error);
+        let columns_path = path.key("columns");
+        for (name, column) in table.columns.iter().flatten() {
+            for (step_path, step) in steps(column, &columns_path.key(name)) {
+                let missing =
+                    STEP_KINDS.iter().filter(|(_, is_built, is_there)| !is_built && is_there(step));
+                for (kind, ..) in missing {
+                    let message = format!("the step \"{kind}\" is not built");
+                    self.not_yet(&step_path.key(kind), &message);
+                }
+            }
+        }
+    }
+
+    fn refuse_on_delete(&mut self, written: Option<&str>, path: &Path) {
+        match written {
+            None | Some("delete") => {}
+            Some("keep") => self.not_yet(path, "\"keep\" is not built"),
+            Some(text) if text.strip_prefix("mark:").is_some_and(|column| !column.is_empty()) => {
+                self.not_yet(path, "\"mark:<column>\" is not built");
+            }
+            Some(text) => {
+                let message = format!("\"{text}\" is not a way to delete");
+                self.problems.value(path, message).hint("Write \"delete\".");
+            }
+        }
+    }
+}

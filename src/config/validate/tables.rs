@@ -1,0 +1,100 @@
+//! `[[table]]`: names, overrides, and that each stands for one table that `include` covers.
+
+use crate::config::document::Path;
+use crate::config::file::{ConfigFile, TableFile, UnlistedFile};
+use crate::config::pattern::{Pattern, QualifiedName, parse_name};
+use crate::config::settings::{TableSettings, Unlisted};
+use crate::config::validate::{Check, new_columns, on_existing, on_truncate};
+
+impl Check<'_> {
+    pub(super) fn tables(
+        &mut self,
+        file: &ConfigFile,
+        include: &[Pattern],
+        exclude: &[Pattern],
+    ) -> Vec<TableSettings> {
+        let mut tables: Vec<TableSettings> = Vec::new();
+        for (index, entry) in file.table.iter().flatten().enumerate() {
+            let path = Path::of(&["table"]).index(index);
+            let table = self.table(entry, &path);
+            if let Some(table) = table {
+                self.covered(&table.name, &path, include, exclude);
+                self.alone(&table, &tables, &path);
+                tables.push(table);
+            }
+        }
+        tables
+    }
+
+    /// `None` where there is no name to speak of; the other keys are checked all the same.
+    fn table(&mut self, entry: &TableFile, path: &Path) -> Option<TableSettings> {
+        let name = entry.name.as_deref().and_then(|text| self.table_name(&path.key("name"), text));
+        let destination = entry
+            .destination
+            .as_deref()
+            .and_then(|text| self.table_name(&path.key("destination"), text));
+        let columns = self.columns(entry.columns.as_ref(), &path.key("columns"));
+        Some(TableSettings {
+            name: name?,
+            destination,
+            on_existing: entry.on_existing.map(on_existing),
+            new_columns: entry.new_columns.map(new_columns),
+            on_truncate: entry.on_truncate.map(on_truncate),
+            create_tables: entry.create_tables,
+            unlisted: entry.unlisted.map(|unlisted| match unlisted {
+                UnlistedFile::Pass => Unlisted::Pass,
+                UnlistedFile::Drop => Unlisted::Drop,
+                UnlistedFile::Fail => Unlisted::Fail,
+            }),
+            columns,
+        })
+    }
+
+    fn table_name(&mut self, path: &Path, text: &str) -> Option<QualifiedName> {
+        match parse_name(text) {
+            Ok(name) => Some(name),
+            Err(err) => {
+                self.problems.value(path, format!("table name {err}")).hint = err.hint();
+                None
+            }
+        }
+    }
+
+    fn covered(
+        &mut self,
+        name: &QualifiedName,
+        path: &Path,
+        include: &[Pattern],
+        exclude: &[Pattern],
+    ) {
+        // Patterns that could not be read may have been the ones that cover it.
+        let lists = [Path::of(&["include"]), Path::of(&["exclude"])];
+        if lists.iter().any(|list| self.problems.within(list)) {
+            return;
+        }
+        let path = path.key("name");
+        if !include.iter().any(|pattern| pattern.matches(name)) {
+            let problem =
+                self.problems.value(&path, format!("table \"{name}\" is not covered by include"));
+            problem.hint("Add it to include, or leave the entry out.");
+        } else if let Some(pattern) = exclude.iter().find(|pattern| pattern.matches(name)) {
+            let message = format!("table \"{name}\" is excluded by \"{pattern}\"");
+            self.problems.value(&path, message);
+        }
+    }
+
+    fn alone(&mut self, table: &TableSettings, before: &[TableSettings], path: &Path) {
+        if before.iter().any(|other| other.name == table.name) {
+            let message = format!("table \"{}\" has an entry already", table.name);
+            self.problems.value(&path.key("name"), message);
+        }
+        let shared = table.destination.as_ref().filter(|destination| {
+            before.iter().any(|other| other.destination.as_ref() == Some(destination))
+        });
+        if let Some(destination) = shared {
+            let message =
+                format!("not yet: several source tables into \"{destination}\" are not built");
+            self.problems.value(&path.key("destination"), message);
+        }
+    }
+}
