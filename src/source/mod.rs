@@ -11,7 +11,10 @@
 pub mod assemble;
 pub mod error;
 pub mod feedback;
+pub mod preflight;
+pub mod publication;
 pub mod relation;
+pub mod slot;
 
 pub use assemble::Assembler;
 pub use error::AssembleError;

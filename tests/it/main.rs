@@ -18,6 +18,8 @@ mod idle_progress;
 mod insert_update_delete;
 /// Keys deleted, inserted again, moved and swapped.
 mod keys;
+/// What check finds, and that its statements mend it.
+mod preflight;
 /// Kills, restarts and cuts in every phase.
 mod resume;
 /// The one-off backfill.

@@ -18,7 +18,8 @@ pub mod table_info;
 mod tables;
 
 pub use names::{
-    RelationSummary, SchemaInfo, missing_collations, missing_types, relations, schemas,
+    PartitionLeaf, RelationSummary, SchemaInfo, missing_collations, missing_types,
+    partition_leaves, relations, schemas,
 };
 pub use privileges::{TablePrivileges, privileges};
 pub use publications::{PublicationInfo, PublishedTable, publication_tables, publications};

@@ -48,6 +48,32 @@ pub async fn relations(client: &Client) -> Result<Vec<RelationSummary>, CatalogE
     rows.iter().map(summary).collect()
 }
 
+/// A table that holds rows of a partitioned table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionLeaf {
+    pub root: Oid,
+    pub oid: Oid,
+    pub name: QualifiedName,
+}
+
+/// The leaves below each of `roots`; a table that is not partitioned has none.
+pub async fn partition_leaves(
+    client: &Client,
+    roots: &[Oid],
+) -> Result<Vec<PartitionLeaf>, CatalogError> {
+    const QUESTION: &str = "its partitions";
+    let rows = query(client, QUESTION, include_str!("partition_leaves.sql"), &[&roots]).await?;
+    let leaf = |row| {
+        let mut cells = Cells::new(row, QUESTION);
+        Ok(PartitionLeaf {
+            root: cells.next()?,
+            oid: cells.next()?,
+            name: QualifiedName::new(cells.next::<String>()?, cells.next::<String>()?),
+        })
+    };
+    rows.iter().map(leaf).collect()
+}
+
 /// A schema and what our role may do in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SchemaInfo {

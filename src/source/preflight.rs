@@ -1,0 +1,250 @@
+//! What stands between the source and replication, each with the statement that mends it.
+//!
+//! In: the source's facts, the selected tables, what the destination remembers. Out: findings, all
+//! of them at once. Reads only. Whether patterns match anything is the settings' business, and
+//! whether a replication connection is let in (`pg_hba.conf`) only an attempt can tell.
+
+use std::collections::BTreeSet;
+
+use tokio_postgres::Client;
+
+use crate::model::finding::{Finding, Side};
+use crate::pg::catalog::{
+    self, RelationKind, RelationSummary, ServerFacts, SlotInfo, TableInfo, TablePrivileges,
+};
+use crate::pg::ident::{QualifiedName, identifier, identifiers, literal};
+use crate::pg::oid::Oid;
+use crate::source::publication::{self, PublicationError, PublicationPlan, PublicationRequest};
+use crate::source::slot::judge_kind;
+
+/// Versions that are tested; older ones are refused, newer ones are a warning.
+const VERSIONS: std::ops::RangeInclusive<i32> = 14..=18;
+
+/// The first version whose standbys decode.
+const STANDBY_DECODES_SINCE: i32 = 16;
+
+/// The first version that raises `wal_level` by itself when a logical slot is made.
+const WAL_LEVEL_RISES_SINCE: i32 = 19;
+
+/// What is looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct SourceRequest<'a> {
+    pub facts: &'a ServerFacts,
+    pub slot: &'a str,
+    /// The destination's row names this slot.
+    pub slot_is_ours: bool,
+    pub publication: PublicationRequest<'a>,
+    /// Every relation, to say why a named one cannot be replicated.
+    pub relations: &'a [RelationSummary],
+    /// Relations that the settings name without a wildcard.
+    pub named: &'a [QualifiedName],
+}
+
+/// Everything that is wrong or worth knowing, and what `run` would create.
+pub async fn findings(
+    client: &Client,
+    request: SourceRequest<'_>,
+) -> Result<Vec<Finding>, PublicationError> {
+    let mut findings = server_findings(request.facts);
+    let slot = catalog::slot(client, request.slot).await?;
+    findings.extend(slot_findings(request, slot.as_ref()));
+    findings.extend(relation_findings(request.relations, request.named));
+    let tables = request.publication.tables;
+    findings.extend(tables.iter().flat_map(|table| table_findings(request.facts, table)));
+    let mut oids: Vec<Oid> = tables.iter().map(|table| table.oid).collect();
+    let leaves = catalog::partition_leaves(client, &oids).await?;
+    oids.extend(leaves.iter().map(|leaf| leaf.oid));
+    let privileges = catalog::privileges(client, &oids).await?;
+    findings.extend(privilege_findings(&request.facts.role, &privileges));
+    let plan = publication::plan(client, request.publication).await?;
+    findings.extend(publication_findings(request.facts, tables, plan));
+    Ok(findings)
+}
+
+/// Version, settings and the role's attribute.
+pub fn server_findings(facts: &ServerFacts) -> Vec<Finding> {
+    let error = |object: &str, message: String| Finding::error(Side::Source, object, message);
+    let mut findings = Vec::new();
+    let major = facts.major_version();
+    if major < *VERSIONS.start() {
+        let message = format!("it is PostgreSQL {}; version 14 is the oldest", facts.version);
+        findings.push(error("server", message));
+    } else if major > *VERSIONS.end() {
+        let message = format!("it is PostgreSQL {}, newer than what was tested", facts.version);
+        findings.push(Finding::warning(Side::Source, "server", message));
+    }
+    if facts.in_recovery && major < STANDBY_DECODES_SINCE {
+        let message = "it is a standby; before version 16 only a primary can be the source";
+        findings.push(error("server", message.to_owned()));
+    }
+    let level_rises = major >= WAL_LEVEL_RISES_SINCE && facts.wal_level == "replica";
+    if facts.wal_level != "logical" && !level_rises {
+        let message = format!("it is {}, and must be logical", facts.wal_level);
+        findings.push(
+            error("setting wal_level", message)
+                .remedy("ALTER SYSTEM SET wal_level = 'logical'; -- then restart"),
+        );
+    }
+    if !facts.has_replication {
+        let role = identifier(&facts.role);
+        let message = "it may not replicate".to_owned();
+        findings.push(
+            error(&format!("role {role}"), message)
+                .remedy(format!("ALTER ROLE {role} REPLICATION")),
+        );
+    }
+    if facts.has_large_objects {
+        let message = "large objects are not part of the change stream and are not copied";
+        findings.push(Finding::warning(Side::Source, "large objects", message));
+    }
+    findings
+}
+
+fn slot_findings(request: SourceRequest<'_>, slot: Option<&SlotInfo>) -> Vec<Finding> {
+    let facts = request.facts;
+    let object = format!("replication slot \"{}\"", request.slot);
+    let error = |message: String| Finding::error(Side::Source, object.clone(), message);
+    let drop = format!("SELECT pg_drop_replication_slot({})", literal(request.slot));
+    let mut findings = Vec::new();
+    match slot {
+        Some(slot) => {
+            if let Err(unsuitable) = judge_kind(slot, &facts.database) {
+                findings.push(error(unsuitable.to_string()).remedy(drop));
+            } else if !request.slot_is_ours {
+                let message = "it exists, but no checkpoint at the destination belongs to it";
+                findings.push(error(message.to_owned()).remedy(drop));
+            }
+        }
+        None => findings.push(Finding::info(Side::Source, object.clone(), "run creates it")),
+    }
+    if slot.is_none() && facts.free_replication_slots() < 1 {
+        findings.push(exhausted("max_replication_slots", facts.max_replication_slots));
+    }
+    if !slot.is_some_and(|slot| slot.active) && facts.free_wal_senders() < 1 {
+        findings.push(exhausted("max_wal_senders", facts.max_wal_senders));
+    }
+    findings
+}
+
+fn exhausted(setting: &str, limit: i32) -> Finding {
+    /// The stream's own, and one more while a table is copied beside it.
+    const NEEDED: i32 = 2;
+    let message = format!("all {limit} are in use");
+    Finding::error(Side::Source, format!("setting {setting}"), message)
+        .remedy(format!("ALTER SYSTEM SET {setting} = {}; -- then restart", limit + NEEDED))
+}
+
+/// Named relations that cannot be replicated, and unlogged tables that patterns pass over.
+pub fn relation_findings(relations: &[RelationSummary], named: &[QualifiedName]) -> Vec<Finding> {
+    let named: BTreeSet<&QualifiedName> = named.iter().collect();
+    let mut findings = Vec::new();
+    for relation in relations.iter().filter(|relation| named.contains(&relation.name)) {
+        let object = format!("{} {}", relation.kind_label, relation.name.sql());
+        if relation.kind == RelationKind::Other {
+            let message = format!("a {} cannot be replicated; name tables", relation.kind_label);
+            findings.push(Finding::error(Side::Source, object, message));
+        } else if !relation.is_permanent {
+            let message = "it is unlogged: its changes are not in the write-ahead log";
+            findings.push(
+                Finding::error(Side::Source, object, message)
+                    .remedy(format!("ALTER TABLE {} SET LOGGED", relation.name.sql())),
+            );
+        }
+    }
+    findings
+}
+
+/// Identity and row security.
+pub fn table_findings(facts: &ServerFacts, table: &TableInfo) -> Vec<Finding> {
+    let name = table.name.sql();
+    let object = format!("table {name}");
+    let mut findings = Vec::new();
+    if !table.has_usable_identity() {
+        let message = if table.has_leaf_without_identity {
+            "one of its partitions has no usable replica identity: only inserts are replicated"
+        } else {
+            "it has no usable replica identity: only inserts are replicated"
+        };
+        findings.push(
+            Finding::warning(Side::Source, object.clone(), message)
+                .remedy(format!("ALTER TABLE {name} REPLICA IDENTITY FULL")),
+        );
+    }
+    if table.row_security_active {
+        let message = "row-level security hides rows of it from our role";
+        findings.push(
+            Finding::error(Side::Source, object, message)
+                .remedy(format!("ALTER ROLE {} BYPASSRLS", identifier(&facts.role))),
+        );
+    }
+    findings
+}
+
+/// USAGE on schemas, SELECT on tables or their columns.
+pub fn privilege_findings(role: &str, privileges: &[TablePrivileges]) -> Vec<Finding> {
+    let role = identifier(role);
+    let mut schemas = BTreeSet::new();
+    let mut findings = Vec::new();
+    for table in privileges {
+        if !table.schema_usage && schemas.insert(&table.name.schema) {
+            let schema = identifier(&table.name.schema);
+            findings.push(
+                Finding::error(Side::Source, format!("schema {schema}"), "no USAGE privilege")
+                    .remedy(format!("GRANT USAGE ON SCHEMA {schema} TO {role}")),
+            );
+        }
+        if table.select || table.no_select.is_empty() {
+            continue;
+        }
+        let name = table.name.sql();
+        let columns = identifiers(table.no_select.iter().map(String::as_str));
+        let message = format!("no SELECT privilege on columns {columns}");
+        findings.push(
+            Finding::error(Side::Source, format!("table {name}"), message)
+                .remedy(format!("GRANT SELECT ON {name} TO {role}")),
+        );
+    }
+    findings
+}
+
+/// The publications' own findings, what would be created, and whether our role may.
+fn publication_findings(
+    facts: &ServerFacts,
+    tables: &[TableInfo],
+    plan: PublicationPlan,
+) -> Vec<Finding> {
+    let mut findings = plan.findings;
+    if plan.statements.is_empty() {
+        return findings;
+    }
+    let role = identifier(&facts.role);
+    let object = format!("publication {}", identifiers(plan.owned.iter().map(String::as_str)));
+    let script = plan.statements.join("; ");
+    let error = |message: String| Finding::error(Side::Source, object.clone(), message);
+    let added: BTreeSet<&QualifiedName> = plan.added.iter().collect();
+    let not_owned: Vec<String> = tables
+        .iter()
+        .filter(|table| !table.is_owner && added.contains(&table.name))
+        .map(|table| format!("{} (owner {})", table.name.sql(), identifier(&table.owner)))
+        .collect();
+    if facts.in_recovery {
+        let message = "a standby cannot create or alter it; run this on its primary";
+        findings.push(error(message.to_owned()).remedy(script));
+    } else if !not_owned.is_empty() {
+        let message = format!(
+            "role {role} may not publish tables it does not own: {}; let an owner of all of them \
+             run this",
+            not_owned.join(", ")
+        );
+        findings.push(error(message).remedy(script));
+    } else if !plan.created.is_empty() && !facts.can_create_in_database {
+        let database = identifier(&facts.database);
+        let message = format!("role {role} may not create it in database {database}");
+        findings
+            .push(error(message).remedy(format!("GRANT CREATE ON DATABASE {database} TO {role}")));
+    } else {
+        let message = "run creates or alters it";
+        findings.push(Finding::info(Side::Source, object, message).remedy(script));
+    }
+    findings
+}

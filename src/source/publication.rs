@@ -1,0 +1,422 @@
+//! Publications: what must be created, changed or asked for so that the selected tables are
+//! published and nothing else breaks.
+//!
+//! Our own publications name their tables one by one. There are two, because the server refuses
+//! updates and deletes of a published table that has no replica identity (`CheckCmdReplicaIdentity`)
+//! and so would break the application:
+//!
+//! ```text
+//!   <name>          insert, update, delete, truncate   tables with a usable identity
+//!   <name>_insert   insert, truncate                   the others: only their inserts arrive
+//! ```
+//!
+//! A publication that we do not own is used as it is; what it lacks is a finding with the
+//! statement for its owner. Moving a table between the two happens in one transaction, so that no
+//! moment exists in which it is in neither or in a wrong one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio_postgres::Client;
+
+use crate::model::finding::{Finding, Severity, Side};
+use crate::pg::catalog::{
+    self, CatalogError, Generated, PublicationInfo, PublishedTable, RelationKind, TableInfo,
+};
+use crate::pg::ident::{QualifiedName, identifier};
+
+/// What is wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct PublicationRequest<'a> {
+    /// From the settings; the first is the one we create when it is absent.
+    pub names: &'a [String],
+    /// Publications that the destination's row records as made by us.
+    pub owned: &'a [String],
+    /// The selected tables, partitions of selected roots left out ([`without_covered_partitions`]).
+    pub tables: &'a [TableInfo],
+    /// Tables whose changes have been arriving through our publications: one that is in none of
+    /// them has lost changes, which adding it again would only hide.
+    pub established: &'a [QualifiedName],
+}
+
+/// What to do and what to say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PublicationPlan {
+    /// What START_REPLICATION asks for once the statements have run.
+    pub names: Vec<String>,
+    /// Publications that are ours once the statements have run: to be recorded before they do.
+    pub owned: Vec<String>,
+    /// In order, for one transaction; empty where everything is as wanted.
+    pub statements: Vec<String>,
+    /// Publications that the statements create.
+    pub created: Vec<String>,
+    /// Tables that the statements add: only their owners may.
+    pub added: Vec<QualifiedName>,
+    pub findings: Vec<Finding>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum PublicationError {
+    #[error("could not look at the source's publications")]
+    Catalog(#[from] CatalogError),
+    #[error("could not create or alter the source's publications")]
+    Statement(#[source] tokio_postgres::Error),
+    /// E_PREFLIGHT: the findings say what is missing.
+    #[error("the source's publications do not publish what is selected")]
+    Unsuitable { findings: Vec<Finding> },
+}
+
+/// The second publication's name, for tables without a usable identity.
+pub fn insert_only_name(name: &str) -> String {
+    format!("{name}_insert")
+}
+
+/// Partitions whose root (or any partitioned table above them) is selected too are published under
+/// that table's name, so they are left out here.
+pub fn without_covered_partitions(tables: Vec<TableInfo>) -> Vec<TableInfo> {
+    let selected: BTreeSet<u32> = tables.iter().map(|table| table.oid).collect();
+    let is_covered =
+        |table: &TableInfo| table.partition_ancestors.iter().any(|oid| selected.contains(oid));
+    tables.into_iter().filter(|table| !is_covered(table)).collect()
+}
+
+/// What [`ensure`] would do; changes nothing.
+pub async fn plan(
+    client: &Client,
+    request: PublicationRequest<'_>,
+) -> Result<PublicationPlan, PublicationError> {
+    let mut names = request.names.to_vec();
+    names.extend(request.names.first().map(|name| insert_only_name(name)));
+    let existing = catalog::publications(client, &names).await?;
+    let published = catalog::publication_tables(client, &names).await?;
+    Ok(plan_for(request, &existing, &published))
+}
+
+/// Makes the publications what the tables need; running it again changes nothing.
+pub async fn ensure(
+    client: &Client,
+    request: PublicationRequest<'_>,
+) -> Result<PublicationPlan, PublicationError> {
+    let plan = plan(client, request).await?;
+    if plan.findings.iter().any(|finding| finding.severity == Severity::Error) {
+        return Err(PublicationError::Unsuitable { findings: plan.findings });
+    }
+    if !plan.statements.is_empty() {
+        // Several statements in one message are one transaction, undone whole on an error.
+        let sql = plan.statements.join("; ");
+        client.batch_execute(&sql).await.map_err(PublicationError::Statement)?;
+    }
+    Ok(plan)
+}
+
+/// [`plan`] on what the catalog said; pure.
+pub fn plan_for(
+    request: PublicationRequest<'_>,
+    existing: &[PublicationInfo],
+    published: &[PublishedTable],
+) -> PublicationPlan {
+    let mut plan = PublicationPlan::default();
+    let Some(first) = request.names.first() else { return plan };
+    let find = |name: &str| existing.iter().find(|publication| publication.name == name);
+    let is_owned = |name: &str| request.owned.iter().any(|owned| owned == name);
+    for name in &request.names[1..] {
+        if find(name).is_none() {
+            let object = format!("publication \"{name}\"");
+            let finding = Finding::error(Side::Source, object, "it does not exist");
+            plan.findings.push(finding.remedy(create_statement(name, EVERYTHING, request.tables)));
+        }
+    }
+    match find(first) {
+        Some(_) if !is_owned(first) => {
+            plan.names = request.names.to_vec();
+            let second = insert_only_name(first);
+            if find(&second).is_some() && !plan.names.contains(&second) {
+                plan.names.push(second);
+            }
+            plan.findings.extend(foreign_findings(&plan.names, request, existing, published));
+        }
+        main => plan_own(&mut plan, request, main, find(&insert_only_name(first))),
+    }
+    plan
+}
+
+/// `publish` of the two kinds of publication we make.
+const EVERYTHING: &str = "insert, update, delete, truncate";
+const INSERT_ONLY: &str = "insert, truncate";
+
+fn plan_own(
+    plan: &mut PublicationPlan,
+    request: PublicationRequest<'_>,
+    main: Option<&PublicationInfo>,
+    insert_only: Option<&PublicationInfo>,
+) {
+    let name = &request.names[0];
+    let second = insert_only_name(name);
+    let (keyed, unkeyed): (Vec<_>, Vec<_>) =
+        request.tables.iter().cloned().partition(TableInfo::has_usable_identity);
+    let mut changes = Changes::default();
+    if request.established.is_empty() {
+        changes.publication(name, EVERYTHING, main, &keyed);
+    } else {
+        plan.findings.extend(lost_history_findings(request, main, insert_only));
+        if main.is_some() {
+            changes.publication(name, EVERYTHING, main, &keyed);
+        }
+    }
+    plan.names = request.names.to_vec();
+    plan.owned.push(name.clone());
+    let second_is_ours = request.owned.contains(&second);
+    if insert_only.is_some() && !second_is_ours && !unkeyed.is_empty() {
+        let message = format!(
+            "it exists already and is not ours; \"{name}\" needs it for tables \
+             without a replica identity"
+        );
+        plan.findings.push(
+            Finding::error(Side::Source, format!("publication \"{second}\""), message)
+                .remedy(format!("DROP PUBLICATION {}", identifier(&second))),
+        );
+    } else if !unkeyed.is_empty() || (insert_only.is_some() && second_is_ours) {
+        changes.publication(&second, INSERT_ONLY, insert_only, &unkeyed);
+        plan.names.push(second.clone());
+        plan.owned.push(second);
+    }
+    // Drops come first: a table that changes sides is never in both.
+    plan.statements = changes.drops;
+    plan.statements.extend(changes.adds);
+    plan.created = changes.created;
+    plan.added = changes.added;
+}
+
+/// Somebody changed our publications behind our back, so that changes were not sent. Mending them
+/// silently would hide the gap (version 18 goes on even without the publication, with a warning in
+/// the server's log).
+fn lost_history_findings(
+    request: PublicationRequest<'_>,
+    main: Option<&PublicationInfo>,
+    insert_only: Option<&PublicationInfo>,
+) -> Vec<Finding> {
+    let name = &request.names[0];
+    let object = format!("publication {}", identifier(name));
+    let lost = |message: &str, statement: String, tables: &str| {
+        Finding::error(Side::Source, object.clone(), message)
+            .remedy(format!("{statement}; -- then sync-agent resync {tables}"))
+    };
+    let Some(main) = main else {
+        let message = "it was dropped; changes since then are lost";
+        return vec![lost(message, create_statement(name, EVERYTHING, request.tables), "--all")];
+    };
+    let mut findings = Vec::new();
+    if !main.via_root || published_operations(main) != EVERYTHING {
+        let message = "its options were changed; changes that it left out are lost";
+        let statement =
+            format!("ALTER PUBLICATION {} SET ({})", identifier(name), options(EVERYTHING));
+        findings.push(lost(message, statement, "--all"));
+    }
+    let members: BTreeSet<&QualifiedName> =
+        main.members.iter().chain(insert_only.iter().flat_map(|second| &second.members)).collect();
+    let selected: BTreeSet<&QualifiedName> =
+        request.tables.iter().map(|table| &table.name).collect();
+    let removed = request
+        .established
+        .iter()
+        .filter(|table| selected.contains(table) && !members.contains(table));
+    for table in removed {
+        let message =
+            format!("table {} was removed from it; its changes since are lost", table.sql());
+        let statement = format!("ALTER PUBLICATION {} ADD TABLE {}", identifier(name), table.sql());
+        findings.push(lost(&message, statement, &format!("--table {table}")));
+    }
+    findings
+}
+
+#[derive(Default)]
+struct Changes {
+    drops: Vec<String>,
+    adds: Vec<String>,
+    created: Vec<String>,
+    added: Vec<QualifiedName>,
+}
+
+impl Changes {
+    fn publication(
+        &mut self,
+        name: &str,
+        publish: &str,
+        present: Option<&PublicationInfo>,
+        tables: &[TableInfo],
+    ) {
+        let Some(present) = present else {
+            self.adds.push(create_statement(name, publish, tables));
+            self.created.push(name.to_owned());
+            self.added.extend(tables.iter().map(|table| table.name.clone()));
+            return;
+        };
+        let wanted: BTreeSet<&QualifiedName> = tables.iter().map(|table| &table.name).collect();
+        let members: BTreeSet<&QualifiedName> = present.members.iter().collect();
+        let extra = list(members.difference(&wanted).copied());
+        if !extra.is_empty() {
+            self.drops.push(format!("ALTER PUBLICATION {} DROP TABLE {extra}", identifier(name)));
+        }
+        let missing = list(wanted.difference(&members).copied());
+        if !missing.is_empty() {
+            self.added.extend(wanted.difference(&members).map(|&name| name.clone()));
+            self.adds.push(format!("ALTER PUBLICATION {} ADD TABLE {missing}", identifier(name)));
+        }
+        if !present.via_root || published_operations(present) != publish {
+            self.adds.push(format!(
+                "ALTER PUBLICATION {} SET ({})",
+                identifier(name),
+                options(publish)
+            ));
+        }
+    }
+}
+
+fn create_statement(name: &str, publish: &str, tables: &[TableInfo]) -> String {
+    let tables = list(tables.iter().map(|table| &table.name));
+    let members = if tables.is_empty() { String::new() } else { format!(" FOR TABLE {tables}") };
+    format!("CREATE PUBLICATION {}{members} WITH ({})", identifier(name), options(publish))
+}
+
+fn options(publish: &str) -> String {
+    format!("publish = '{publish}', publish_via_partition_root = true")
+}
+
+fn list<'a>(names: impl Iterator<Item = &'a QualifiedName>) -> String {
+    names.map(QualifiedName::sql).collect::<Vec<_>>().join(", ")
+}
+
+fn published_operations(publication: &PublicationInfo) -> String {
+    let operations = [
+        (publication.insert, "insert"),
+        (publication.update, "update"),
+        (publication.delete, "delete"),
+        (publication.truncate, "truncate"),
+    ];
+    let named = operations.iter().filter(|(is_published, _)| *is_published);
+    named.map(|(_, name)| *name).collect::<Vec<_>>().join(", ")
+}
+
+/// What somebody else's publications lack for the selected tables.
+fn foreign_findings(
+    names: &[String],
+    request: PublicationRequest<'_>,
+    existing: &[PublicationInfo],
+    published: &[PublishedTable],
+) -> Vec<Finding> {
+    let used: Vec<&PublicationInfo> =
+        existing.iter().filter(|publication| names.contains(&publication.name)).collect();
+    let first = identifier(&request.names[0]);
+    let mut findings = Vec::new();
+    for operation in ["insert", "update", "delete", "truncate"] {
+        let publishes =
+            |publication: &&PublicationInfo| published_operations(publication).contains(operation);
+        if !used.iter().any(publishes) {
+            let message = format!("it does not publish {operation}: these changes never arrive");
+            findings.push(
+                Finding::warning(Side::Source, format!("publication {first}"), message)
+                    .remedy(format!("ALTER PUBLICATION {first} SET (publish = '{EVERYTHING}')")),
+            );
+        }
+    }
+    let foreign = Foreign { used: &used, first: &request.names[0] };
+    let mut entries: BTreeMap<&QualifiedName, Vec<&PublishedTable>> = BTreeMap::new();
+    for entry in published.iter().filter(|entry| names.contains(&entry.publication)) {
+        entries.entry(&entry.table).or_default().push(entry);
+    }
+    for table in request.tables {
+        let entries = entries.get(&table.name).map_or(&[][..], Vec::as_slice);
+        findings.extend(foreign.finding(table, entries));
+    }
+    findings
+}
+
+/// Publications that are not ours.
+struct Foreign<'a> {
+    used: &'a [&'a PublicationInfo],
+    first: &'a str,
+}
+
+impl Foreign<'_> {
+    fn finding(&self, table: &TableInfo, entries: &[&PublishedTable]) -> Option<Finding> {
+        if entries.is_empty() {
+            return Some(self.unpublished(table));
+        }
+        let object = format!("table {}", table.name.sql());
+        let error = |message: String| Finding::error(Side::Source, object.clone(), message);
+        // There is no statement that widens one member in place.
+        let again = |publication: &str| {
+            let (of, name) = (identifier(publication), table.name.sql());
+            format!(
+                "ALTER PUBLICATION {of} DROP TABLE {name}; ALTER PUBLICATION {of} ADD TABLE {name}"
+            )
+        };
+        if let Some(filtered) = entries.iter().find(|entry| entry.row_filter.is_some()) {
+            let of = identifier(&filtered.publication);
+            let message = format!("publication {of} filters its rows; that is not supported yet");
+            return Some(error(message).remedy(again(&filtered.publication)));
+        }
+        let unpublished = unpublished_columns(table, entries);
+        if !unpublished.is_empty() {
+            let of = identifier(&entries[0].publication);
+            let columns = unpublished.join(", ");
+            let message =
+                format!("publication {of} leaves out columns {columns}; that is not supported yet");
+            return Some(error(message).remedy(again(&entries[0].publication)));
+        }
+        let breaks_updates = |entry: &&&PublishedTable| {
+            let of = self.used.iter().find(|publication| publication.name == entry.publication);
+            of.is_some_and(|publication| publication.update || publication.delete)
+        };
+        if table.has_usable_identity() {
+            return None;
+        }
+        let breaking = entries.iter().find(breaks_updates)?;
+        let message = format!(
+            "the server refuses its updates and deletes, because publication {} publishes them and \
+             it has no replica identity",
+            identifier(&breaking.publication)
+        );
+        let statement = format!("ALTER TABLE {} REPLICA IDENTITY FULL", table.name.sql());
+        Some(Finding::warning(Side::Source, object, message).remedy(statement))
+    }
+
+    fn unpublished(&self, table: &TableInfo) -> Finding {
+        let (first, name) = (identifier(self.first), table.name.sql());
+        let object = format!("table {name}");
+        // Without publish_via_partition_root the catalog lists the leaves instead of the root.
+        let is_member = self
+            .used
+            .iter()
+            .any(|publication| publication.all_tables || publication.members.contains(&table.name));
+        if table.kind == RelationKind::Partitioned && is_member {
+            let message = "its changes are published under its partitions' names";
+            return Finding::error(Side::Source, object, message).remedy(format!(
+                "ALTER PUBLICATION {first} SET (publish_via_partition_root = true)"
+            ));
+        }
+        let message = format!("included, but publication {first} does not publish it");
+        let finding = Finding::error(Side::Source, object, message);
+        if table.has_usable_identity() {
+            return finding.remedy(format!("ALTER PUBLICATION {first} ADD TABLE {name}"));
+        }
+        let second = insert_only_name(self.first);
+        finding.remedy(if self.used.iter().any(|publication| publication.name == second) {
+            format!("ALTER PUBLICATION {} ADD TABLE {name}", identifier(&second))
+        } else {
+            create_statement(&second, INSERT_ONLY, std::slice::from_ref(table))
+        })
+    }
+}
+
+/// Columns that no publication sends. Generated ones are not sent by any version's default, and
+/// named by some versions' views all the same: they do not count.
+fn unpublished_columns(table: &TableInfo, entries: &[&PublishedTable]) -> Vec<String> {
+    let is_sent = |name: &String| {
+        entries.iter().any(|entry| entry.columns.as_ref().is_none_or(|list| list.contains(name)))
+    };
+    let plain = table.columns.iter().filter(|column| column.generated == Generated::No);
+    plain.filter(|column| !is_sent(&column.name)).map(|column| identifier(&column.name)).collect()
+}
+
+#[cfg(test)]
+mod tests;
