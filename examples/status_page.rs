@@ -76,6 +76,7 @@ fn tick(board: &Board, kind: &str, tick: u64) {
             active: true,
         }),
     });
+    board.message_received(PgTimestamp::now());
     board.queue(tick % 7 * 100_000, 64 << 20);
     if kind == "copying" {
         for name in &TABLES[1..4] {
@@ -96,6 +97,8 @@ fn tick(board: &Board, kind: &str, tick: u64) {
     if tick % 30 < 24 {
         board.applied(wal_end, Some(PgTimestamp::now()));
         board.confirmed(wal_end);
+        board.batch_applied(Duration::from_millis(3 + tick % 9), 350, Some(PgTimestamp::now()));
+        board.checkpoint_flush(Duration::from_micros(900));
     }
 }
 

@@ -6,7 +6,8 @@ const POLL_MS = 1000; // The agent itself looks at the source once a second.
 const POLL_MANY_TABLES_MS = 5000; // Thousands of tables make an answer of megabytes.
 const TABLES_MANY = 500;
 const ROWS_MAX = 500; // Rows in the document; the filter finds the others.
-const HISTORY_MS = 5 * 60 * 1000;
+const HISTORY_MS = 5 * 60 * 1000; // What the charts show at most; at first they show less.
+const HISTORY_MIN_MS = 60 * 1000;
 
 const TONES = {
   streaming: "good", ready: "good", standby: "good",
@@ -52,7 +53,8 @@ function chart(id, key) {
   if (values.length < 2) { svg.replaceChildren(); return; }
   const end = samples[samples.length - 1].at;
   const top = Math.max(...values, Number.MIN_VALUE) * 1.1;
-  const x = (at) => (300 - (end - at) / HISTORY_MS * 300).toFixed(1);
+  const span = Math.max(end - samples[0].at, HISTORY_MIN_MS);
+  const x = (at) => (300 - (end - at) / span * 300).toFixed(1);
   const y = (value) => (39 - value / top * 38).toFixed(1);
   // A gap in what is known is a gap in the line.
   let line = "", area = "", run = [];
@@ -141,7 +143,7 @@ function showTables(tables, before, seconds) {
 
 let last = null;
 
-function showCopy(status) {
+function showCopy(status, rate) {
   const active = status.tables.filter((table) => ["pending", "copying"].includes(table.state));
   show("copy", active.length > 0);
   if (!active.length) return;
@@ -153,7 +155,7 @@ function showCopy(status) {
   }
   element("copy-bar").value = all ? Math.min(done / all, 1) : 0;
   const copied = status.tables.length - active.length;
-  text("copy-text", `${number(copied)} of ${number(status.tables.length)} tables, ${bytes(done)} of about ${bytes(all)}, ${number(status.totals.copied_rows)} rows`);
+  text("copy-text", `${number(copied)} of ${number(status.tables.length)} tables, ${bytes(done)} of about ${bytes(all)}, ${number(status.totals.copied_rows)} rows${rate === null ? "" : `, ${bytes(rate)}/s`}`);
 }
 
 function showHead(status) {
@@ -200,6 +202,7 @@ function showPositions(status) {
 function showStatus(status) {
   const at = Date.parse(status.at);
   const counts = { at, changes: total(status.totals.rows), received: status.totals.received_bytes,
+    copied: status.totals.copied_bytes,
     tables: new Map(status.tables.map((table) => [table.name, total(table.rows)])) };
   const seconds = last ? (at - last.at) / 1000 : 0;
   // A smaller counter is an agent that was started again.
@@ -209,7 +212,7 @@ function showStatus(status) {
   while (samples[0].at < at - HISTORY_MS || samples[0].at > at) samples.shift();
   showHead(status);
   showFigures(status, rates);
-  showCopy(status);
+  showCopy(status, rate(counts.copied, last?.copied));
   showTables(status.tables, last?.tables, seconds);
   showPositions(status);
   for (const [id, key] of [["lag-chart", "lag"], ["rate-chart", "rate"], ["received-chart", "received"], ["slot-chart", "slot"]]) chart(id, key);
