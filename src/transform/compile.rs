@@ -1,0 +1,263 @@
+//! Settings and a table's description go in, a plan comes out, or every reason why not.
+//!
+//! The steps that shape the row (`rename`, `drop`, `unlisted`, columns that only the destination
+//! has) are settled here; the steps that make values are compiled to actions.
+//!
+//! **Invariant:** a plan keeps every key column, with values that differ where the source's do.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::constant::Constant;
+use super::error::{PlanError, Refusal};
+use super::hash::HashStep;
+use super::plan::{Action, Output, Shape, TransformPlan};
+use super::text_form::{TextForm, TypeFacts};
+use crate::config::settings::{ColumnSettings, Step, TableSettings, Unlisted};
+use crate::model::table::{Column, Table};
+use crate::pg::ident::QualifiedName;
+use crate::pg::oid::{self, Oid};
+
+/// Longest name PostgreSQL keeps, in bytes (`NAMEDATALEN` - 1); it cuts longer ones, and two cut
+/// names may be the same.
+const NAME_BYTES_MAX: usize = 63;
+
+/// What a plan is compiled from.
+#[derive(Clone, Copy)]
+pub struct PlanInput<'a> {
+    /// The table's `[[table]]`, if it has one.
+    pub settings: Option<&'a TableSettings>,
+    pub destination: &'a QualifiedName,
+    /// The source's description: from a RELATION message or from the catalog.
+    pub table: &'a Arc<Table>,
+    /// The source's types that are not built in. One it does not know is not hashed.
+    pub type_info: &'a dyn Fn(Oid) -> Option<TypeFacts>,
+    /// The destination column's type, by the destination's column name; text for a column that
+    /// will be created for a constant. `None` where it is unknown: a constant then needs text.
+    pub destination_type: &'a dyn Fn(&str) -> Option<Oid>,
+    /// The source columns at the first copy; `None` before it. A column that is not among them
+    /// halts a table with masked columns that has no `unlisted`.
+    pub known_columns: Option<&'a [String]>,
+}
+
+impl TransformPlan {
+    pub fn compile(input: PlanInput<'_>) -> Result<TransformPlan, Vec<PlanError>> {
+        let mut compiler = Compiler { input, planned: Vec::new(), errors: Vec::new() };
+        compiler.source_columns();
+        compiler.destination_columns();
+        compiler.check_names();
+        if compiler.errors.is_empty() { Ok(compiler.finish()) } else { Err(compiler.errors) }
+    }
+}
+
+struct Compiler<'a> {
+    input: PlanInput<'a>,
+    planned: Vec<Planned>,
+    errors: Vec<PlanError>,
+}
+
+/// One destination column in the making.
+struct Planned {
+    /// The source's name, or the configuration's for a column that only the destination has.
+    source_name: String,
+    output: Output,
+    column: Column,
+}
+
+impl<'a> Compiler<'a> {
+    fn source_columns(&mut self) {
+        let table = Arc::clone(self.input.table);
+        for (index, column) in table.columns.iter().enumerate() {
+            let settings = self.settings_of(&column.name);
+            if !self.is_kept(column, settings) {
+                if table.key.contains(&index) {
+                    self.refuse(&column.name, Refusal::DroppedKey);
+                }
+                continue;
+            }
+            let mut column = column.clone();
+            let source_name = column.name.clone();
+            let steps = settings.map_or(&[][..], |settings| &settings.steps);
+            if let Some(rename) = settings.and_then(|settings| settings.rename.as_ref()) {
+                column.name.clone_from(rename);
+            }
+            let action = match self.action(Some(&column), &column.name, steps) {
+                Ok(action) => action,
+                Err(refusal) => {
+                    self.refuse(&source_name, refusal);
+                    continue;
+                }
+            };
+            match &action {
+                Action::Constant(_) if table.key.contains(&index) => {
+                    self.refuse(&source_name, Refusal::ConstantKey);
+                }
+                Action::Hash(..) => (column.type_oid, column.type_modifier) = (oid::TEXT, -1),
+                Action::Constant(_) | Action::Pass => {}
+            }
+            let output = Output { source: Some(index), action };
+            self.planned.push(Planned { source_name, output, column });
+        }
+    }
+
+    /// Columns that the settings name and the source does not have: constants of the destination,
+    /// or mistakes.
+    fn destination_columns(&mut self) {
+        let Some(settings) = self.input.settings else { return };
+        for named in &settings.columns {
+            if self.input.table.column_index(&named.name).is_some() {
+                continue;
+            }
+            if !matches!(named.steps.first(), Some(Step::Value(_))) {
+                let was_known = self.input.known_columns.is_some_and(|k| k.contains(&named.name));
+                self.refuse(&named.name, if was_known { Refusal::Gone } else { Refusal::Absent });
+                continue;
+            }
+            let name = named.rename.as_ref().unwrap_or(&named.name).clone();
+            match self.action(None, &name, &named.steps) {
+                Ok(action) => {
+                    let known = (self.input.destination_type)(&name);
+                    let column = Column {
+                        name,
+                        // Other OIDs are the destination's and mean nothing beside the source's.
+                        type_oid: known.filter(|&oid| oid::is_built_in(oid)).unwrap_or(oid::TEXT),
+                        type_modifier: -1,
+                        is_identity: false,
+                    };
+                    let source_name = named.name.clone();
+                    let output = Output { source: None, action };
+                    self.planned.push(Planned { source_name, output, column });
+                }
+                Err(refusal) => self.refuse(&named.name, refusal),
+            }
+        }
+    }
+
+    /// Whether a source column reaches the destination.
+    fn is_kept(&mut self, column: &Column, settings: Option<&ColumnSettings>) -> bool {
+        if let Some(settings) = settings {
+            let drops = settings.steps.iter().any(|step| matches!(step, Step::Drop));
+            if drops && (settings.steps.len() > 1 || settings.rename.is_some()) {
+                self.refuse(&column.name, Refusal::DropAndMore);
+            }
+            return !drops;
+        }
+        let Some(table) = self.input.settings else { return true };
+        let known = self.input.known_columns;
+        let appeared = known.is_some_and(|known| !known.contains(&column.name));
+        match table.unlisted {
+            Some(Unlisted::Pass) => {}
+            Some(Unlisted::Drop) => return false,
+            Some(Unlisted::Fail) if appeared => self.refuse(&column.name, Refusal::Appeared),
+            Some(Unlisted::Fail) => self.refuse(&column.name, Refusal::Unlisted),
+            None if appeared && table.is_masked() => {
+                self.refuse(&column.name, Refusal::Appeared);
+            }
+            None => {}
+        }
+        true
+    }
+
+    /// The steps of one column, folded. `source` is `None` for a column without one; its first
+    /// step is a value.
+    fn action(
+        &self,
+        source: Option<&Column>,
+        destination_name: &str,
+        steps: &[Step],
+    ) -> Result<Action, Refusal> {
+        let constant = |text: bytes::Bytes| {
+            Constant::text(text, (self.input.destination_type)(destination_name))
+        };
+        let mut action = Action::Pass;
+        for step in steps {
+            action = match (step, action) {
+                (Step::Null, _) => Action::Constant(Constant::Null),
+                (Step::Value(text), _) if text.contains('\0') => return Err(Refusal::ZeroByte),
+                (Step::Value(text), _) => Action::Constant(constant(text.clone().into())),
+                (Step::Hash(hash), Action::Constant(Constant::Text { text, .. })) => {
+                    Action::Constant(constant(HashStep::compile(hash)?.digits(&text)))
+                }
+                (Step::Hash(hash), Action::Constant(Constant::Null)) => {
+                    HashStep::compile(hash)?;
+                    Action::Constant(Constant::Null)
+                }
+                (Step::Hash(hash), Action::Hash(form, mut steps)) => {
+                    steps.push(HashStep::compile(hash)?);
+                    Action::Hash(form, steps)
+                }
+                (Step::Hash(hash), Action::Pass) => {
+                    let type_oid = source.map_or(oid::TEXT, |column| column.type_oid);
+                    let form = TextForm::of_type(type_oid, self.input.type_info)
+                        .map_err(Refusal::NoTextForm)?;
+                    Action::Hash(form, vec![HashStep::compile(hash)?])
+                }
+                (Step::Drop, _) => return Err(Refusal::DropAndMore),
+            };
+        }
+        Ok(action)
+    }
+
+    fn check_names(&mut self) {
+        let mut seen: HashMap<&str, &str> = HashMap::new();
+        let mut refused = Vec::new();
+        for planned in &self.planned {
+            let name = planned.column.name.as_str();
+            if name.is_empty() || name.len() > NAME_BYTES_MAX || name.contains('\0') {
+                refused.push((&planned.source_name, Refusal::BadName(name.to_owned())));
+            }
+            if seen.insert(name, &planned.source_name).is_some() {
+                refused.push((&planned.source_name, Refusal::SameName(name.to_owned())));
+            }
+        }
+        let table = &self.input.table.name;
+        self.errors.extend(refused.into_iter().map(|(column, refusal)| PlanError {
+            table: table.clone(),
+            column: column.clone(),
+            refusal,
+        }));
+    }
+
+    fn finish(self) -> TransformPlan {
+        let source = Arc::clone(self.input.table);
+        let position = |key: &usize| {
+            let found = self.planned.iter().position(|planned| planned.output.source == Some(*key));
+            found.expect("a plan keeps every key column")
+        };
+        let key = source.key.iter().map(position).collect();
+        let (outputs, columns): (Vec<_>, Vec<_>) =
+            self.planned.into_iter().map(|planned| (planned.output, planned.column)).unzip();
+        let table = Arc::new(Table {
+            id: source.id,
+            name: self.input.destination.clone(),
+            identity: source.identity,
+            columns,
+            key,
+        });
+        let shape = shape(&source, &outputs);
+        TransformPlan { source, table, outputs, shape }
+    }
+
+    fn settings_of(&self, column: &str) -> Option<&'a ColumnSettings> {
+        self.input.settings?.columns.iter().find(|settings| settings.name == column)
+    }
+
+    fn refuse(&mut self, column: &str, refusal: Refusal) {
+        let table = self.input.table.name.clone();
+        self.errors.push(PlanError { table, column: column.to_owned(), refusal });
+    }
+}
+
+fn shape(source: &Table, outputs: &[Output]) -> Shape {
+    let stays = |(index, output): (usize, &Output)| output.source == Some(index);
+    if outputs.len() != source.columns.len() || !outputs.iter().enumerate().all(stays) {
+        Shape::Rebuilt
+    } else if outputs.iter().all(|output| matches!(output.action, Action::Pass)) {
+        Shape::Same
+    } else {
+        Shape::InPlace
+    }
+}
+
+#[cfg(test)]
+mod tests;

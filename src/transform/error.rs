@@ -1,0 +1,85 @@
+//! Why a table's settings give no plan, and why a row did not go through one.
+
+use crate::pg::ident::QualifiedName;
+
+/// One reason why a table's settings do not fit the table. They are reported all at once.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("column \"{column}\" of table {}: {refusal}", table.sql())]
+pub struct PlanError {
+    /// The source's name.
+    pub table: QualifiedName,
+    pub column: String,
+    pub refusal: Refusal,
+}
+
+/// What is wrong with one column.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Refusal {
+    #[error("is named in the configuration but does not exist at the source")]
+    Absent,
+    #[error("is named in the configuration but is gone from the source")]
+    Gone,
+    #[error("appeared at the source, and the table has masked columns but no rule for new ones")]
+    Appeared,
+    #[error("is not named in [table.columns], and unlisted is \"fail\"")]
+    Unlisted,
+    #[error("has the destination name \"{0}\", as another column of the table does")]
+    SameName(String),
+    #[error(
+        "has the destination name \"{0}\", which is empty, holds a zero byte or is longer than 63 bytes"
+    )]
+    BadName(String),
+    #[error("identifies the table's rows and cannot be dropped")]
+    DroppedKey,
+    #[error("identifies the table's rows, which would all have the same key")]
+    ConstantKey,
+    #[error("is dropped, which leaves nothing for its other steps")]
+    DropAndMore,
+    #[error("has an empty hash key")]
+    EmptyHashKey,
+    #[error("has a value with a zero byte, which no type can hold")]
+    ZeroByte,
+    #[error("cannot be hashed: {0}")]
+    NoTextForm(&'static str),
+}
+
+impl PlanError {
+    /// Whether the source's table changed (`E_SCHEMA`), rather than the configuration being wrong
+    /// for it (`E_CONFIG`).
+    pub fn is_schema_change(&self) -> bool {
+        matches!(self.refusal, Refusal::Gone | Refusal::Appeared)
+    }
+
+    /// What an operator can do about it.
+    pub fn hint(&self) -> &'static str {
+        match self.refusal {
+            Refusal::Absent => {
+                "Correct the name; a column that only the destination has needs a value step."
+            }
+            Refusal::Gone => "Take the column out of [table.columns], then resync the table.",
+            Refusal::Appeared => {
+                "Name the column in [table.columns], or set unlisted to \"pass\" or \"drop\"."
+            }
+            Refusal::Unlisted => "Name the column in [table.columns], or set unlisted.",
+            Refusal::SameName(_) | Refusal::BadName(_) => "Rename one of the columns.",
+            Refusal::DroppedKey | Refusal::ConstantKey => {
+                "Hash or rename the column instead, or choose another replica identity."
+            }
+            Refusal::DropAndMore => "Remove the drop step or the others.",
+            Refusal::EmptyHashKey => "Give the hash a secret key.",
+            Refusal::ZeroByte => "Remove the zero byte from the value.",
+            Refusal::NoTextForm(_) => "Drop the column, set it to NULL or give it a value.",
+        }
+    }
+}
+
+/// A row that did not go through its plan. Nothing of the row's values is in here.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum TransformError {
+    #[error("row of table {} has {found} values where its description has {expected} columns", table.sql())]
+    Width { table: QualifiedName, expected: usize, found: usize },
+    #[error("value of column \"{column}\" of table {} is not a well-formed {form}", table.sql())]
+    Malformed { table: QualifiedName, column: String, form: &'static str },
+    #[error("value of column \"{column}\" of table {} came in binary, and its step reads it as text", table.sql())]
+    NeedsText { table: QualifiedName, column: String },
+}

@@ -1,0 +1,41 @@
+//! Settings for tests: one place that names every field of a `[[table]]`.
+
+use crate::config::settings::{ColumnSettings, Hash, Step, TableSettings, Unlisted};
+use crate::pg::ident::QualifiedName;
+
+pub(super) fn table_settings(
+    name: &QualifiedName,
+    unlisted: Option<Unlisted>,
+    columns: Vec<ColumnSettings>,
+) -> TableSettings {
+    TableSettings {
+        name: name.clone(),
+        destination: None,
+        on_existing: None,
+        new_columns: None,
+        on_truncate: None,
+        create_tables: None,
+        unlisted,
+        columns,
+    }
+}
+
+pub(super) fn named(name: &str, steps: Vec<Step>) -> ColumnSettings {
+    ColumnSettings { name: name.to_owned(), rename: None, steps }
+}
+
+pub(super) fn renamed(name: &str, rename: &str, steps: Vec<Step>) -> ColumnSettings {
+    ColumnSettings { rename: Some(rename.to_owned()), ..named(name, steps) }
+}
+
+pub(super) fn value(text: &str) -> Step {
+    Step::Value(text.to_owned())
+}
+
+pub(super) fn sha256() -> Step {
+    Step::Hash(Hash::Sha256)
+}
+
+pub(super) fn hmac(key: &str) -> Step {
+    Step::Hash(Hash::HmacSha256 { key: key.to_owned().into() })
+}

@@ -1,0 +1,195 @@
+//! A compiled plan: rows in the source's layout go in, rows in the destination's come out.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::constant::Constant;
+use super::error::TransformError;
+use super::hash::HashStep;
+use super::text_form::{NoText, TextForm};
+use crate::model::change::{OldRow, RowChange};
+use crate::model::row::{Row, Value};
+use crate::model::table::Table;
+
+/// What one table's rows go through. Compiled once per description of the table
+/// ([`super::compile`]); shared by the copy and the tail.
+#[derive(Clone, Debug)]
+pub struct TransformPlan {
+    pub(super) source: Arc<Table>,
+    pub(super) table: Arc<Table>,
+    /// One for each column of `table`, in its order.
+    pub(super) outputs: Vec<Output>,
+    pub(super) shape: Shape,
+}
+
+/// Where one destination column comes from.
+#[derive(Clone, Debug)]
+pub(super) struct Output {
+    /// Position of the source column; `None` for a column that only the destination has.
+    pub(super) source: Option<usize>,
+    pub(super) action: Action,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Action {
+    Pass,
+    Constant(Constant),
+    /// At least one step, over the text form of the column's type.
+    Hash(TextForm, Vec<HashStep>),
+}
+
+/// How much of a row has to be rebuilt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// Nothing: rows go through as they are.
+    Same,
+    /// The columns stay where they are.
+    InPlace,
+    /// Columns were dropped or added.
+    Rebuilt,
+}
+
+impl TransformPlan {
+    /// Whether rows go through as they are. Names may differ all the same: the description that
+    /// goes with the rows is [`TransformPlan::table`], always.
+    pub fn is_identity(&self) -> bool {
+        self.shape == Shape::Same
+    }
+
+    /// The table as the destination sees it: its name, its columns' names and types, the key's new
+    /// positions. The id is the source's.
+    pub fn table(&self) -> &Arc<Table> {
+        &self.table
+    }
+
+    /// The description that the plan was compiled for.
+    pub fn source_table(&self) -> &Arc<Table> {
+        &self.source
+    }
+
+    /// Source columns whose values are needed, in column order. The others need not be read.
+    pub fn source_columns_used(&self) -> Vec<&str> {
+        let used = |output: &Output| match output.action {
+            Action::Constant(_) => None,
+            Action::Pass | Action::Hash(..) => output.source,
+        };
+        let indexes = self.outputs.iter().filter_map(used);
+        indexes.map(|index| self.source.columns[index].name.as_str()).collect()
+    }
+
+    /// Whether the change stream has to run in text for this table.
+    pub fn needs_text_stream(&self) -> bool {
+        !self.text_stream_reasons().is_empty()
+    }
+
+    /// Why it has to, one sentence a column.
+    pub fn text_stream_reasons(&self) -> Vec<String> {
+        let columns = self.table.columns.iter().map(|column| column.name.as_str());
+        let reason = |(output, name): (&Output, &str)| match &output.action {
+            Action::Hash(form, _) if !form.reads_binary() => {
+                Some(format!("the hash of column \"{name}\" reads the value's text"))
+            }
+            Action::Constant(constant) if constant.needs_text() => {
+                Some(format!("the value of column \"{name}\" is parsed by the destination's type"))
+            }
+            _ => None,
+        };
+        self.outputs.iter().zip(columns).filter_map(reason).collect()
+    }
+
+    /// One change of the tail. Old rows go the same way as new ones.
+    pub fn apply(&self, change: RowChange) -> Result<RowChange, TransformError> {
+        if self.is_identity() {
+            return Ok(change);
+        }
+        Ok(match change {
+            RowChange::Insert { new } => RowChange::Insert { new: self.row(new)? },
+            RowChange::Update { old, new } => RowChange::Update {
+                old: old.map(|old| self.old_row(old)).transpose()?,
+                new: self.row(new)?,
+            },
+            RowChange::Delete { old } => RowChange::Delete { old: self.old_row(old)? },
+        })
+    }
+
+    fn old_row(&self, old: OldRow) -> Result<OldRow, TransformError> {
+        Ok(match old {
+            OldRow::Identity(row) => OldRow::Identity(self.row(row)?),
+            OldRow::Full(row) => OldRow::Full(self.row(row)?),
+        })
+    }
+
+    /// One row in the source's layout, as the tail delivers it.
+    pub fn row(&self, mut row: Row) -> Result<Row, TransformError> {
+        self.check_width(&row, self.source.columns.len())?;
+        let is_binary = row.values().iter().any(|value| matches!(value, Value::Binary(_)));
+        match self.shape {
+            Shape::Same => Ok(row),
+            Shape::InPlace => {
+                for (index, output) in self.outputs.iter().enumerate() {
+                    if !matches!(output.action, Action::Pass) {
+                        let value = std::mem::replace(&mut row.values_mut()[index], Value::Null);
+                        row.values_mut()[index] = self.value(index, value, is_binary)?;
+                    }
+                }
+                Ok(row)
+            }
+            Shape::Rebuilt => {
+                let mut values = Vec::with_capacity(self.outputs.len());
+                for (index, output) in self.outputs.iter().enumerate() {
+                    // Each source column feeds one output at most, so taking it is safe.
+                    let value = output.source.map_or(Value::Null, |source| {
+                        std::mem::replace(&mut row.values_mut()[source], Value::Null)
+                    });
+                    values.push(self.value(index, value, is_binary)?);
+                }
+                Ok(Row::new(values))
+            }
+        }
+    }
+
+    fn value(&self, index: usize, value: Value, is_binary: bool) -> Result<Value, TransformError> {
+        match &self.outputs[index].action {
+            Action::Pass => Ok(value),
+            Action::Constant(constant) => Ok(constant.value(is_binary)),
+            Action::Hash(form, steps) => {
+                hash(*form, steps, value).map_err(|cause| self.no_text(index, cause))
+            }
+        }
+    }
+
+    pub(super) fn check_width(&self, row: &Row, expected: usize) -> Result<(), TransformError> {
+        let found = row.values().len();
+        if found == expected {
+            return Ok(());
+        }
+        Err(TransformError::Width { table: self.source.name.clone(), expected, found })
+    }
+
+    pub(super) fn no_text(&self, index: usize, cause: NoText) -> TransformError {
+        let table = self.source.name.clone();
+        let source = self.outputs[index].source.expect("a hash has a source column");
+        let column = self.source.columns[source].name.clone();
+        match cause {
+            NoText::Malformed(form) => TransformError::Malformed { table, column, form },
+            NoText::Binary => TransformError::NeedsText { table, column },
+        }
+    }
+}
+
+/// The hash of a value, in the form (text or binary) that the value came in: for type text the two
+/// are the same bytes.
+pub(super) fn hash(form: TextForm, steps: &[HashStep], value: Value) -> Result<Value, NoText> {
+    let Some(text) = form.render(&value)? else { return Ok(value) };
+    let is_binary = matches!(value, Value::Binary(_));
+    let digits = digits(steps, text);
+    Ok(if is_binary { Value::Binary(digits) } else { Value::Text(digits) })
+}
+
+pub(super) fn digits(steps: &[HashStep], text: Cow<'_, [u8]>) -> bytes::Bytes {
+    let (first, rest) = steps.split_first().expect("a compiled hash has at least one step");
+    rest.iter().fold(first.digits(&text), |digits, step| step.digits(&digits))
+}
+
+#[cfg(test)]
+mod tests;
