@@ -109,7 +109,9 @@ fn place(problem: Problem, document: &Document, hidden: &[Range<usize>]) -> Conf
     };
     let (place, excerpt) = match (place, &document.source) {
         (Place::Span(span), Some(source)) => {
-            (ErrorPlace::in_file(source, span.start), Some(Excerpt::cut(source, span, hidden)))
+            // What is missing from the file as a whole has no line of its own to show.
+            let excerpt = (!span.is_empty()).then(|| Excerpt::cut(source, span, hidden));
+            (ErrorPlace::in_file(source, span.start), excerpt)
         }
         (Place::Outside(name), _) => (ErrorPlace::Outside(name.clone()), None),
         (Place::Span(_), None) => (ErrorPlace::Outside("the command line".to_owned()), None),

@@ -2,6 +2,7 @@
 
 mod broken;
 mod loading;
+mod shipped;
 
 use std::path::PathBuf;
 
