@@ -14,6 +14,11 @@ pub fn literal(text: &str) -> String {
     postgres_protocol::escape::escape_literal(text)
 }
 
+/// `text` as a string of the replication commands' grammar, where a backslash means nothing.
+pub fn replication_literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
 /// `names` as a comma-separated list of quoted identifiers.
 pub fn identifiers<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     names.into_iter().map(identifier).collect::<Vec<_>>().join(", ")
