@@ -1,0 +1,422 @@
+//! Our table against the destination's: which value goes where, and what stands in the way.
+//!
+//! In: a table as it leaves the transforms (destination names), the types its values have, and the
+//! destination's table from the catalog. Out: a [`Mapping`], or every reason why not.
+
+use std::collections::BTreeSet;
+
+use crate::model::table::Table;
+use crate::pg::catalog::{ColumnInfo, Generated, Identity, IndexInfo, RelationKind, TableInfo};
+use crate::pg::ident::{QualifiedName, identifier};
+use crate::pg::oid::{self, is_built_in};
+
+/// One value of a row and the column it goes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MappedColumn {
+    /// Position in the table's columns, and in its rows.
+    pub value_index: usize,
+    pub destination: ColumnInfo,
+    /// Whether the binary form that the source sends is what the destination takes.
+    pub is_binary_compatible: bool,
+    /// Why the destination's type may hold less than was sent.
+    pub lossy: Option<&'static str>,
+}
+
+impl MappedColumn {
+    /// Generated columns are left to the destination.
+    pub fn is_written(&self) -> bool {
+        self.destination.generated == Generated::No
+    }
+
+    /// `GENERATED ALWAYS AS IDENTITY`: inserted with OVERRIDING SYSTEM VALUE, never updated.
+    pub fn is_identity_always(&self) -> bool {
+        self.destination.identity == Identity::Always
+    }
+}
+
+/// How a table's rows are written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mapping {
+    pub destination: QualifiedName,
+    pub is_partitioned: bool,
+    /// One for each of the table's columns, in its order, generated ones included.
+    pub columns: Vec<MappedColumn>,
+    /// The unique index that ON CONFLICT may use for the key, by name.
+    pub arbiter: Result<String, ArbiterProblem>,
+    /// Another unique or exclusion constraint than the arbiter can reject a row.
+    pub has_extra_unique: bool,
+    /// A unique or exclusion constraint is DEFERRABLE.
+    pub has_deferrable: bool,
+    pub has_foreign_keys: bool,
+}
+
+impl Mapping {
+    pub fn needs_overriding(&self) -> bool {
+        self.columns.iter().any(MappedColumn::is_identity_always)
+    }
+
+    pub fn is_binary_compatible(&self) -> bool {
+        self.columns.iter().all(|column| column.is_binary_compatible || !column.is_written())
+    }
+}
+
+/// Why no index identifies rows by the key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ArbiterProblem {
+    #[error("it has no key: no columns identify a row")]
+    NoKey,
+    #[error("no unique index on exactly the key columns {columns}")]
+    NoIndex { columns: String },
+    #[error("index \"{index}\" on the key columns is partial")]
+    Partial { index: String },
+    #[error("index \"{index}\" on the key columns is deferrable")]
+    Deferrable { index: String },
+    #[error("index \"{index}\" on the key columns is not valid")]
+    Invalid { index: String },
+}
+
+/// Why rows cannot be written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MappingError {
+    #[error("{} is not a table", .table.sql())]
+    NotATable { table: QualifiedName },
+    #[error("table {} has no column \"{column}\"", .table.sql())]
+    MissingColumn { table: QualifiedName, column: String, type_name: Option<String> },
+    #[error(
+        "column \"{column}\" of table {} is NOT NULL without a default, and the source has no value \
+         for it", .table.sql()
+    )]
+    RequiredColumn { table: QualifiedName, column: String },
+}
+
+impl MappingError {
+    /// The statement that mends it.
+    pub fn remedy(&self) -> Option<String> {
+        match self {
+            MappingError::NotATable { .. } => None,
+            MappingError::MissingColumn { table, column, type_name } => {
+                let type_name = type_name.as_deref()?;
+                let column = identifier(column);
+                Some(format!("ALTER TABLE {} ADD COLUMN {column} {type_name}", table.sql()))
+            }
+            MappingError::RequiredColumn { table, column } => {
+                let column = identifier(column);
+                Some(format!("ALTER TABLE {} ALTER COLUMN {column} DROP NOT NULL", table.sql()))
+            }
+        }
+    }
+}
+
+impl Mapping {
+    /// `source_columns` describes `source.columns` one by one; `None` is a value that a transform
+    /// makes: text, which the destination's type parses.
+    pub fn new(
+        source: &Table,
+        source_columns: &[Option<&ColumnInfo>],
+        destination: &TableInfo,
+    ) -> Result<Mapping, Vec<MappingError>> {
+        assert_eq!(source.columns.len(), source_columns.len(), "one description a column");
+        let table = &destination.name;
+        if destination.kind == RelationKind::Other {
+            return Err(vec![MappingError::NotATable { table: table.clone() }]);
+        }
+        let mut errors = Vec::new();
+        let mut columns = Vec::with_capacity(source.columns.len());
+        for (value_index, (column, described)) in
+            source.columns.iter().zip(source_columns).enumerate()
+        {
+            match destination.column(&column.name) {
+                Some(found) => columns.push(map_column(value_index, *described, found)),
+                None => errors.push(MappingError::MissingColumn {
+                    table: table.clone(),
+                    column: column.name.clone(),
+                    type_name: described.map(|described| described.type_name.clone()),
+                }),
+            }
+        }
+        let unfilled = destination
+            .columns
+            .iter()
+            .filter(|column| source.column_index(&column.name).is_none() && needs_value(column));
+        errors.extend(unfilled.map(|column| MappingError::RequiredColumn {
+            table: table.clone(),
+            column: column.name.clone(),
+        }));
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let key: Vec<&str> = source.key_columns().map(|column| column.name.as_str()).collect();
+        let arbiter = find_arbiter(&key, &destination.indexes);
+        let is_arbiter = |index: &IndexInfo| arbiter.as_ref().is_ok_and(|name| *name == index.name);
+        Ok(Mapping {
+            destination: table.clone(),
+            is_partitioned: destination.kind == RelationKind::Partitioned,
+            columns,
+            has_extra_unique: destination.indexes.iter().any(|index| !is_arbiter(index)),
+            has_deferrable: destination.indexes.iter().any(|index| !index.is_immediate),
+            has_foreign_keys: destination.has_foreign_keys,
+            arbiter,
+        })
+    }
+}
+
+fn needs_value(column: &ColumnInfo) -> bool {
+    column.not_null
+        && column.default.is_none()
+        && column.identity == Identity::No
+        && column.generated == Generated::No
+}
+
+fn map_column(
+    value_index: usize,
+    source: Option<&ColumnInfo>,
+    destination: &ColumnInfo,
+) -> MappedColumn {
+    MappedColumn {
+        value_index,
+        is_binary_compatible: source.is_some_and(|source| is_same_type(source, destination)),
+        lossy: source.and_then(|source| lossy(source, destination)),
+        destination: destination.clone(),
+    }
+}
+
+/// Whether the type's binary form is one and the same on both sides.
+///
+/// Built-in types are known by OID. Others have another OID on each server, so name and shape must
+/// agree: enums travel as labels; arrays, ranges and composites carry OIDs of what is inside, and
+/// the receiving functions look past those that users' objects have (`array_recv`, `record_recv`).
+fn is_same_type(source: &ColumnInfo, destination: &ColumnInfo) -> bool {
+    let is_same = match (is_built_in(source.type_oid), is_built_in(destination.type_oid)) {
+        (true, true) => source.type_oid == destination.type_oid,
+        (false, false) => source.type_qualified == destination.type_qualified,
+        _ => false,
+    };
+    is_same
+        && source.has_binary
+        && destination.has_binary
+        && source.type_shape == destination.type_shape
+}
+
+/// Why `destination` may hold less than `source` sends without the server raising an error.
+fn lossy(source: &ColumnInfo, destination: &ColumnInfo) -> Option<&'static str> {
+    if source.type_oid == destination.type_oid {
+        return narrower_modifier(source, destination);
+    }
+    match (source.type_oid, destination.type_oid) {
+        (oid::FLOAT8 | oid::NUMERIC | oid::INT8 | oid::INT4, oid::FLOAT4)
+        | (oid::NUMERIC | oid::INT8, oid::FLOAT8) => Some("digits are rounded"),
+        (_, oid::MONEY) => Some("fractions are rounded to the currency's"),
+        (oid::TIMESTAMPTZ, oid::TIMESTAMP) => Some("the time zone is dropped"),
+        (oid::TIMESTAMP, oid::TIMESTAMPTZ) => Some("the times are taken as UTC"),
+        (oid::TIMESTAMP | oid::TIMESTAMPTZ, oid::DATE) => Some("the time of day is dropped"),
+        (oid::TIMESTAMP | oid::TIMESTAMPTZ, oid::TIME) => Some("the date is dropped"),
+        (oid::JSON | oid::TEXT | oid::VARCHAR, oid::JSONB) => {
+            Some("the text is not kept: order of keys, duplicates, white space")
+        }
+        (oid::TEXT | oid::VARCHAR, oid::BPCHAR) => Some("trailing blanks are padded or dropped"),
+        (oid::TEXT | oid::VARCHAR, oid::NAME) => Some("texts are cut after 63 bytes"),
+        (oid::TEXT | oid::VARCHAR | oid::BPCHAR, oid::CHAR) => Some("only the first byte is kept"),
+        (source_oid, oid::NUMERIC)
+            if source_oid != oid::NUMERIC && destination.type_modifier >= 0 =>
+        {
+            Some("fractions are rounded to the type's scale")
+        }
+        _ => None,
+    }
+}
+
+/// The same type with less room in it, where the server rounds or pads instead of refusing.
+fn narrower_modifier(source: &ColumnInfo, destination: &ColumnInfo) -> Option<&'static str> {
+    let (from, to) = (source.type_modifier, destination.type_modifier);
+    if from == to || to < 0 {
+        return None;
+    }
+    match source.type_oid {
+        oid::NUMERIC if from < 0 || numeric_scale(to) < numeric_scale(from) => {
+            Some("fractions are rounded to the type's scale")
+        }
+        oid::TIMESTAMP | oid::TIMESTAMPTZ | oid::TIME | oid::TIMETZ if from < 0 || to < from => {
+            Some("fractions of seconds are rounded")
+        }
+        oid::INTERVAL => Some("fields or fractions of seconds are dropped"),
+        oid::BPCHAR => Some("blanks are padded to another length"),
+        _ => None,
+    }
+}
+
+/// Scale in a numeric's modifier: 11 bits, signed (`numeric_typmod_scale` in `numeric.c`).
+fn numeric_scale(type_modifier: i32) -> i32 {
+    /// `VARHDRSZ`, added to every stored modifier.
+    const HEADER: i32 = 4;
+    (((type_modifier - HEADER) & 0x7ff) ^ 1024) - 1024
+}
+
+fn find_arbiter(key: &[&str], indexes: &[IndexInfo]) -> Result<String, ArbiterProblem> {
+    if key.is_empty() {
+        return Err(ArbiterProblem::NoKey);
+    }
+    let wanted: BTreeSet<&str> = key.iter().copied().collect();
+    let mut problem = None;
+    let on_key = indexes.iter().filter(|index| {
+        let columns: BTreeSet<&str> = index.columns.iter().map(String::as_str).collect();
+        index.is_unique && !index.is_exclusion && columns == wanted
+    });
+    for index in on_key {
+        let name = index.name.clone();
+        let found = if index.is_partial {
+            ArbiterProblem::Partial { index: name }
+        } else if !index.is_immediate {
+            ArbiterProblem::Deferrable { index: name }
+        } else if !index.is_valid {
+            ArbiterProblem::Invalid { index: name }
+        } else {
+            return Ok(name);
+        };
+        problem.get_or_insert(found);
+    }
+    let columns = crate::pg::ident::identifiers(key.iter().copied());
+    Err(problem.unwrap_or(ArbiterProblem::NoIndex { columns }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::table::{Column, ReplicaIdentity, TableId};
+    use crate::pg::catalog::table_info::fixture::{column, primary_key, table, unique};
+    use crate::pg::oid::{INT4, INT8, NUMERIC, TEXT, TIMESTAMPTZ};
+
+    fn source(columns: &[&ColumnInfo], key: &[usize]) -> Table {
+        let described = |column: &&ColumnInfo| Column {
+            name: column.name.clone(),
+            type_oid: column.type_oid,
+            type_modifier: -1,
+            is_identity: false,
+        };
+        Table {
+            id: TableId(1),
+            name: QualifiedName::new("public", "t"),
+            identity: ReplicaIdentity::Default,
+            columns: columns.iter().map(described).collect(),
+            key: key.to_vec(),
+        }
+    }
+
+    fn map(columns: &[&ColumnInfo], to: &TableInfo) -> Result<Mapping, Vec<MappingError>> {
+        let described: Vec<Option<&ColumnInfo>> = columns.iter().map(|&c| Some(c)).collect();
+        Mapping::new(&source(columns, &[0]), &described, to)
+    }
+
+    #[test]
+    fn all_problems_of_a_table_are_reported_together_with_their_statements() {
+        let id = column("id", "integer", INT4);
+        let note = column("note", "text", TEXT);
+        let required = ColumnInfo { not_null: true, ..column("extra", "integer", INT4) };
+        let to = table("t", vec![id.clone(), required], vec![primary_key(&["id"])]);
+        let errors = map(&[&id, &note], &to).expect_err("two problems");
+        let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            texts,
+            [
+                "table \"public\".\"t\" has no column \"note\"",
+                "column \"extra\" of table \"public\".\"t\" is NOT NULL without a default, and the \
+                 source has no value for it",
+            ]
+        );
+        assert_eq!(
+            errors[0].remedy().as_deref(),
+            Some("ALTER TABLE \"public\".\"t\" ADD COLUMN \"note\" text")
+        );
+    }
+
+    #[test]
+    fn generated_columns_are_mapped_but_not_written() {
+        let id = column("id", "integer", INT4);
+        let always = ColumnInfo { identity: Identity::Always, ..id.clone() };
+        let double = column("double", "integer", INT4);
+        let stored = ColumnInfo { generated: Generated::Stored, ..double.clone() };
+        let to = table("t", vec![always, stored], vec![primary_key(&["id"])]);
+        let mapping = map(&[&id, &double], &to).expect("it fits");
+        assert!(mapping.needs_overriding());
+        let written: Vec<bool> = mapping.columns.iter().map(MappedColumn::is_written).collect();
+        assert_eq!(written, [true, false]);
+    }
+
+    #[test]
+    fn only_a_plain_unique_index_on_exactly_the_key_is_an_arbiter() {
+        let id = column("id", "integer", INT4);
+        let arbiter = |index: IndexInfo| {
+            let to = table("t", vec![id.clone()], vec![index]);
+            map(&[&id], &to).expect("it fits").arbiter
+        };
+        assert_eq!(arbiter(unique("i", &["id"])), Ok("i".to_owned()));
+        let index = "i".to_owned();
+        let partial = IndexInfo { is_partial: true, ..unique("i", &["id"]) };
+        assert_eq!(arbiter(partial), Err(ArbiterProblem::Partial { index: index.clone() }));
+        let late = IndexInfo { is_immediate: false, ..unique("i", &["id"]) };
+        assert_eq!(arbiter(late), Err(ArbiterProblem::Deferrable { index: index.clone() }));
+        let invalid = IndexInfo { is_valid: false, ..unique("i", &["id"]) };
+        assert_eq!(arbiter(invalid), Err(ArbiterProblem::Invalid { index }));
+        let columns = "\"id\"".to_owned();
+        let none = Err(ArbiterProblem::NoIndex { columns });
+        assert_eq!(arbiter(unique("i", &["id", "k"])), none);
+        assert_eq!(arbiter(unique("on_expression", &[])), none);
+        let exclusion = IndexInfo { is_unique: false, is_exclusion: true, ..unique("i", &["id"]) };
+        assert_eq!(arbiter(exclusion), none);
+    }
+
+    #[test]
+    fn other_unique_indexes_and_deferrable_ones_are_announced() {
+        let id = column("id", "integer", INT4);
+        let with = |indexes: Vec<IndexInfo>| {
+            let mapping = map(&[&id], &table("t", vec![id.clone()], indexes)).expect("it fits");
+            (mapping.has_extra_unique, mapping.has_deferrable)
+        };
+        assert_eq!(with(vec![primary_key(&["id"])]), (false, false));
+        assert_eq!(with(vec![primary_key(&["id"]), unique("u", &["a"])]), (true, false));
+        let late = IndexInfo { is_immediate: false, ..unique("u", &["a"]) };
+        assert_eq!(with(vec![primary_key(&["id"]), late]), (true, true));
+    }
+
+    #[test]
+    fn binary_passes_between_types_of_one_name_and_shape_only() {
+        let mood = |schema: &str, oid: u32, shape: &str| ColumnInfo {
+            type_qualified: QualifiedName::new(schema, "mood"),
+            type_shape: shape.to_owned(),
+            ..column("id", "mood", oid)
+        };
+        let compatible = |from: &ColumnInfo, to: &ColumnInfo| {
+            let to = table("t", vec![to.clone()], Vec::new());
+            map(&[from], &to).expect("it fits").is_binary_compatible()
+        };
+        let (int4, int8) = (column("id", "integer", INT4), column("id", "bigint", INT8));
+        assert!(compatible(&int4, &int4));
+        assert!(!compatible(&int4, &int8));
+        assert!(compatible(&mood("s", 20_001, ""), &mood("s", 30_001, "")));
+        assert!(!compatible(&mood("s", 20_001, ""), &mood("other", 30_001, "")));
+        assert!(!compatible(&mood("s", 20_001, ".1 a:x"), &mood("s", 30_001, ".1 b:x")));
+        let no_binary = ColumnInfo { has_binary: false, ..int4.clone() };
+        assert!(!compatible(&no_binary, &no_binary));
+        let computed = Mapping::new(
+            &source(&[&int4], &[0]),
+            &[None],
+            &table("t", vec![int4.clone()], Vec::new()),
+        );
+        assert!(!computed.expect("it fits").is_binary_compatible(), "a transform makes text");
+    }
+
+    #[test]
+    fn silent_loss_is_named_and_loud_loss_is_not() {
+        let with =
+            |type_oid, type_modifier| ColumnInfo { type_modifier, ..column("id", "x", type_oid) };
+        // numeric(10,2) and numeric(10,4): ((precision << 16) | scale) + 4.
+        let (two, four) = ((10 << 16 | 2) + 4, (10 << 16 | 4) + 4);
+        assert_eq!(numeric_scale(two), 2);
+        assert_eq!(numeric_scale((10 << 16 | 0x7fd) + 4), -3);
+        assert!(lossy(&with(NUMERIC, four), &with(NUMERIC, two)).is_some());
+        assert!(lossy(&with(NUMERIC, -1), &with(NUMERIC, four)).is_some());
+        assert!(lossy(&with(NUMERIC, two), &with(NUMERIC, four)).is_none());
+        assert!(lossy(&with(TIMESTAMPTZ, -1), &with(oid::TIMESTAMP, -1)).is_some());
+        assert!(lossy(&with(INT8, -1), &with(INT4, -1)).is_none(), "the server refuses");
+        assert!(lossy(&with(TEXT, -1), &with(oid::VARCHAR, 14)).is_none(), "the server refuses");
+    }
+}
