@@ -126,7 +126,11 @@ async fn closing_writes_what_is_pending() {
 async fn a_second_agent_is_told_whose_directory_it_is() {
     let (_parent, dir) = new_dir();
     let store = Store::open(&dir).unwrap();
+    // What sled writes for a moment while it works; taking it away would break the first agent.
+    let unfinished = dir.join("snap.0000000000000001.generating");
+    fs::write(&unfinished, b"half").unwrap();
     let error = Store::open(&dir).map(|_| ()).unwrap_err();
+    assert!(unfinished.exists(), "a running agent's file was removed");
     let text = error.to_string();
     assert!(text.contains(dir.to_str().unwrap()), "{text}");
     assert!(text.contains("in use by another sync-agent"), "{text}");
