@@ -8,9 +8,11 @@ use std::path::{Path as FilePath, PathBuf};
 
 use toml::de::DeTable;
 
-use crate::config::diagnostics::{ConfigError, ConfigErrors, ErrorPlace, Excerpt, Problems};
+use crate::config::diagnostics::{ConfigError, ConfigErrors, ErrorPlace};
 use crate::config::document::{Document, Node, NodeValue, Path, Place, Segment, Source, tree};
+use crate::config::excerpt::Excerpt;
 use crate::config::load::Inputs;
+use crate::config::problems::Problems;
 use crate::config::secret::{Environment, expand};
 
 /// Where the configuration is looked for when neither flag nor variable names it.

@@ -6,10 +6,12 @@
 
 pub mod diagnostics;
 mod document;
+mod excerpt;
 mod file;
 pub mod load;
 mod merge;
 pub mod pattern;
+mod problems;
 pub mod schema;
 pub mod secret;
 pub mod settings;

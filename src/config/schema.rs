@@ -10,9 +10,9 @@
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use crate::config::diagnostics::{At, Problems};
 use crate::config::document::{Document, Node, NodeValue, Path};
 use crate::config::file::ConfigFile;
+use crate::config::problems::{At, Problems};
 
 /// The JSON schema of the configuration file, for editors and for `config-schema`.
 pub fn json_schema() -> Json {

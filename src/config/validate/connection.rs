@@ -7,8 +7,8 @@ use std::net::IpAddr;
 
 use secrecy::SecretString;
 
-use crate::config::diagnostics::At;
 use crate::config::document::{NodeValue, Path};
+use crate::config::problems::At;
 use crate::config::secret::{expand, reads_file, variables};
 use crate::config::validate::Check;
 use crate::pg::conninfo::{ConnInfo, Host, HostName};

@@ -17,7 +17,6 @@ mod tables;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::config::diagnostics::Problems;
 use crate::config::document::{Document, Path};
 use crate::config::file::{
     ApplyFile, ConfigFile, DestinationFile, HttpFile, LimitsFile, NewColumnsFile, NewTablesFile,
@@ -25,6 +24,7 @@ use crate::config::file::{
 };
 use crate::config::load::Purpose;
 use crate::config::pattern::Pattern;
+use crate::config::problems::Problems;
 use crate::config::secret::Environment;
 use crate::config::settings::{
     ApplySettings, DestinationSettings, HttpSettings, Limits, NewColumns, NewTables, OnExisting,
