@@ -58,7 +58,7 @@ BEGIN
 
     INSERT INTO order_lines (order_id, line, product_id, quantity)
     SELECT new_order, row_number() OVER (), id, 1 + (random() * 4)::integer
-    FROM (SELECT id FROM products ORDER BY random() LIMIT 3) AS some;
+    FROM (SELECT id FROM products ORDER BY random() LIMIT 3) AS chosen;
 
     UPDATE orders SET status = CASE WHEN random() < 0.9 THEN 'paid' ELSE 'cancelled' END
     WHERE status = 'open' AND id < new_order - 5;

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::*;
+use crate::pipeline::status::report::{LagStatus, Positions};
 
 #[derive(Clone, Debug, Default)]
 struct ManualClock(Arc<AtomicI64>);
