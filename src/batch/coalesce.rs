@@ -58,7 +58,7 @@ impl Fold {
     pub fn push(&mut self, change: RowChange) -> Result<(), RowChange> {
         if !self.table.has_key() {
             return match change {
-                RowChange::Insert { new } => {
+                RowChange::Insert { new } if new.is_complete() => {
                     self.appended.push(new);
                     Ok(())
                 }

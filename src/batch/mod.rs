@@ -14,3 +14,6 @@ pub mod steps;
 pub use batcher::{Batcher, Limits};
 pub use contents::{Batch, End, NetEffects, OrderedChanges, Step, TableCounts};
 pub use steps::FoldPolicy;
+
+#[cfg(test)]
+mod tests;
