@@ -41,6 +41,8 @@ pub struct Mapping {
     pub is_partitioned: bool,
     /// One for each of the table's columns, in its order, generated ones included.
     pub columns: Vec<MappedColumn>,
+    /// The key's columns under their destination names; empty where nothing identifies a row.
+    pub key: Vec<String>,
     /// The unique index that ON CONFLICT may use for the key, by name.
     pub arbiter: Result<String, ArbiterProblem>,
     /// Another unique or exclusion constraint than the arbiter can reject a row.
@@ -48,6 +50,9 @@ pub struct Mapping {
     /// A unique or exclusion constraint is DEFERRABLE.
     pub has_deferrable: bool,
     pub has_foreign_keys: bool,
+    /// The destination keeps columns of its own that no value is sent for: a row that is deleted and
+    /// inserted again would lose them.
+    pub has_unmapped_columns: bool,
 }
 
 impl Mapping {
@@ -155,6 +160,10 @@ impl Mapping {
             has_extra_unique: destination.indexes.iter().any(|index| !is_arbiter(index)),
             has_deferrable: destination.indexes.iter().any(|index| !index.is_immediate),
             has_foreign_keys: destination.has_foreign_keys,
+            has_unmapped_columns: destination.columns.iter().any(|column| {
+                column.generated == Generated::No && source.column_index(&column.name).is_none()
+            }),
+            key: key.iter().map(|&column| column.to_owned()).collect(),
             arbiter,
         })
     }
@@ -375,6 +384,18 @@ mod tests {
         assert_eq!(with(vec![primary_key(&["id"]), unique("u", &["a"])]), (true, false));
         let late = IndexInfo { is_immediate: false, ..unique("u", &["a"]) };
         assert_eq!(with(vec![primary_key(&["id"]), late]), (true, true));
+    }
+
+    #[test]
+    fn columns_of_the_destinations_own_are_announced() {
+        let id = column("id", "integer", INT4);
+        let own = |column: ColumnInfo| {
+            let to = table("t", vec![id.clone(), column], vec![primary_key(&["id"])]);
+            map(&[&id], &to).expect("it fits").has_unmapped_columns
+        };
+        assert!(own(column("own", "text", TEXT)));
+        let stored = ColumnInfo { generated: Generated::Stored, ..column("g", "text", TEXT) };
+        assert!(!own(stored), "the server makes it again");
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod ddl;
 pub mod error;
 pub mod mapping;
 pub mod parameter;
+pub mod preflight;
 pub mod rows;
 pub mod statement;
 pub mod target;
