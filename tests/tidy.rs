@@ -61,7 +61,6 @@ const BANNED: &[(&str, &[&str], &str)] = &[
     ("Box<dyn std::error::Error", &[], "the module's own error enum"),
     ("anyhow", &[], "the module's own error enum"),
     ("use crate::{", &[], "one `use crate::module` line per module"),
-    ("::*;", &[], "a chosen list of names"),
     (" as u8", &["wire", "pgoutput", "checkpoint"], "u8::try_from or u8::from"),
     (" as u16", &["wire", "pgoutput", "checkpoint"], "u16::try_from or u16::from"),
     (" as u32", &["wire", "pgoutput", "checkpoint"], "u32::try_from or u32::from"),
@@ -188,6 +187,12 @@ fn banned_text_is_absent() {
                         text.trim()
                     ));
                 }
+            }
+            if is_pub_use(line) && line.ends_with("::*;") {
+                breaches.push(format!(
+                    "{}:{number}: everything is re-exported, use a chosen list of names instead",
+                    source.path
+                ));
             }
             for (word, instead) in BANNED_WORDS {
                 if identifier_words(line).any(|found| found == *word) {
@@ -417,6 +422,11 @@ fn contains_token(line: &str, text: &str) -> bool {
         let ends_inside = text.ends_with(is_word) && after.is_some_and(is_word);
         !starts_inside && !ends_inside
     })
+}
+
+fn is_pub_use(line: &str) -> bool {
+    let line = line.trim();
+    line.starts_with("pub use ") || (line.starts_with("pub(") && line.contains(") use "))
 }
 
 /// The parts of snake_case identifiers.
