@@ -6,6 +6,8 @@
 mod catalog;
 /// Bad input, and the verbs that end by themselves.
 mod cli;
+/// Missing tables are created, and what the destination lacks is found.
+mod destination;
 /// Snapshot and tail together are exact.
 mod hand_over;
 /// The harness itself: servers start, answer, stop, and nothing is left behind.

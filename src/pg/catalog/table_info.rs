@@ -180,7 +180,10 @@ impl TableInfo {
 pub(crate) mod fixture {
     //! Plain tables for tests: `id int primary key` and what the test changes.
 
-    use super::*;
+    use super::{ColumnInfo, Generated, Identity, IndexInfo, RelationKind, TableInfo};
+    use crate::pg::catalog::ReplicaIdentity;
+    use crate::pg::ident::QualifiedName;
+    use crate::pg::oid::Oid;
 
     pub(crate) fn column(name: &str, type_name: &str, type_oid: Oid) -> ColumnInfo {
         ColumnInfo {

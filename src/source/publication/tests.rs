@@ -1,8 +1,8 @@
 //! Plans for our own publications and for somebody else's.
 
 use super::*;
-use crate::pg::catalog::ReplicaIdentity;
 use crate::pg::catalog::table_info::fixture;
+use crate::pg::catalog::{RelationKind, ReplicaIdentity};
 use crate::pg::oid::INT4;
 
 fn keyed(name: &str) -> TableInfo {

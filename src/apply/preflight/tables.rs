@@ -1,0 +1,245 @@
+//! The destination's tables: those to create, and whether those that exist fit.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio_postgres::Client;
+
+use crate::apply::ddl::{self, NewTable};
+use crate::apply::mapping::ArbiterProblem;
+use crate::apply::preflight::{DestinationRequest, DestinationTable, Schemas};
+use crate::model::finding::{Finding, Side};
+use crate::pg::catalog::{self, CatalogError, ServerFacts, TableInfo, TablePrivileges};
+use crate::pg::ident::{QualifiedName, identifier, identifiers};
+use crate::pg::oid::{self, Oid};
+
+/// Tables that do not exist.
+pub(super) async fn creation_findings(
+    client: &Client,
+    request: DestinationRequest<'_>,
+    schemas: &Schemas,
+) -> Result<Vec<Finding>, CatalogError> {
+    let existing_schemas: BTreeSet<String> = schemas.keys().cloned().collect();
+    let missing: Vec<(&DestinationTable<'_>, NewTable<'_>)> = request
+        .tables
+        .iter()
+        .filter(|table| table.existing.is_none())
+        .map(|table| {
+            let new = NewTable {
+                source: table.source,
+                name: table.name,
+                columns: table.columns,
+                schemas: request.schemas,
+                existing_schemas: &existing_schemas,
+                major_version: request.facts.major_version(),
+            };
+            (table, new)
+        })
+        .collect();
+    let types: BTreeSet<QualifiedName> =
+        missing.iter().flat_map(|(_, new)| ddl::user_types(new)).collect();
+    let types: Vec<QualifiedName> = types.into_iter().collect();
+    let no_types: BTreeSet<QualifiedName> =
+        catalog::missing_types(client, &types).await?.into_iter().collect();
+    let collations: BTreeSet<QualifiedName> =
+        missing.iter().flat_map(|(_, new)| ddl::collations(new)).collect();
+    let collations: Vec<QualifiedName> = collations.into_iter().collect();
+    let no_collations: BTreeSet<QualifiedName> =
+        catalog::missing_collations(client, &collations).await?.into_iter().collect();
+    let mut findings = schema_findings(request.facts, &missing, schemas);
+    for (table, new) in &missing {
+        let error = |message: String| {
+            let object = format!("table {}", table.name.sql());
+            Finding::error(Side::Destination, object, message)
+        };
+        for name in ddl::user_types(new).intersection(&no_types) {
+            let message = format!(
+                "it needs type {}, which the destination lacks; types are not created yet",
+                name.sql()
+            );
+            findings.push(error(message));
+        }
+        for name in ddl::collations(new).intersection(&no_collations) {
+            findings.push(error(format!("it needs collation {}", name.sql())));
+        }
+        findings.extend(new_table_findings(table, new));
+    }
+    Ok(findings)
+}
+
+fn new_table_findings(table: &DestinationTable<'_>, new: &NewTable<'_>) -> Vec<Finding> {
+    let object = format!("table {}", table.name.sql());
+    let mut ddl = ddl::create_table_sql(new);
+    let keys = ddl::constraints_sql(new, None);
+    ddl.statements.extend(keys.statements);
+    ddl.notes.extend(keys.notes);
+    let script = ddl.statements.join("; ");
+    let mut findings = vec![if table.may_create {
+        Finding::info(Side::Destination, object.clone(), "run creates it").remedy(script)
+    } else {
+        let message = "it does not exist, and create_tables is false";
+        Finding::error(Side::Destination, object.clone(), message).remedy(script)
+    }];
+    let note = |note: String| Finding::warning(Side::Destination, object.clone(), note);
+    findings.extend(ddl.notes.into_iter().map(note));
+    findings
+}
+
+/// Whether the missing tables' schemas are there to create in.
+fn schema_findings(
+    facts: &ServerFacts,
+    missing: &[(&DestinationTable<'_>, NewTable<'_>)],
+    schemas: &Schemas,
+) -> Vec<Finding> {
+    let created = missing.iter().filter(|(table, _)| table.may_create);
+    let wanted: BTreeSet<&str> = created.map(|(table, _)| table.name.schema.as_str()).collect();
+    let role = identifier(&facts.role);
+    let mut findings = Vec::new();
+    for schema in wanted {
+        let name = identifier(schema);
+        let error = |message: &str| {
+            Finding::error(Side::Destination, format!("schema {name}"), format!("{message} {role}"))
+        };
+        match schemas.get(schema) {
+            None if !facts.can_create_in_database => findings.push(
+                error("it does not exist and may not be created by role")
+                    .remedy(format!("CREATE SCHEMA {name} AUTHORIZATION {role}")),
+            ),
+            Some(info) if !(info.can_use && info.can_create) => findings.push(
+                error("tables may not be created there by role")
+                    .remedy(format!("GRANT USAGE, CREATE ON SCHEMA {name} TO {role}")),
+            ),
+            _ => {}
+        }
+    }
+    findings
+}
+
+/// Tables that exist: privileges, fit, rows.
+pub(super) async fn existing_findings(
+    client: &Client,
+    request: DestinationRequest<'_>,
+) -> Result<Vec<Finding>, CatalogError> {
+    let present: Vec<(&DestinationTable<'_>, &TableInfo)> = request
+        .tables
+        .iter()
+        .filter_map(|table| table.existing.map(|existing| (table, existing)))
+        .collect();
+    let oids: Vec<Oid> = present.iter().map(|(_, existing)| existing.oid).collect();
+    let privileges: BTreeMap<Oid, TablePrivileges> = catalog::privileges(client, &oids)
+        .await?
+        .into_iter()
+        .map(|privileges| (privileges.oid, privileges))
+        .collect();
+    let mut findings = Vec::new();
+    let mut unusable_schemas = BTreeSet::new();
+    let mut to_look_into = Vec::new();
+    for (table, existing) in &present {
+        let Some(privileges) = privileges.get(&existing.oid) else { continue };
+        if !privileges.schema_usage {
+            unusable_schemas.insert(table.name.schema.as_str());
+        } else if table.must_be_empty && privileges.select {
+            to_look_into.push(table.name.clone());
+        }
+        findings.extend(privilege_finding(&request.facts.role, table, privileges));
+        findings.extend(fit_findings(request, table, existing));
+    }
+    let role = identifier(&request.facts.role);
+    for schema in unusable_schemas {
+        let schema = identifier(schema);
+        findings.push(
+            Finding::error(Side::Destination, format!("schema {schema}"), "no USAGE privilege")
+                .remedy(format!("GRANT USAGE ON SCHEMA {schema} TO {role}")),
+        );
+    }
+    for name in catalog::tables_with_rows(client, &to_look_into).await? {
+        let message = "it holds rows that this pipeline did not copy; empty it, or set on_existing";
+        findings.push(
+            Finding::error(Side::Destination, format!("table {}", name.sql()), message)
+                .remedy(format!("TRUNCATE {}", name.sql())),
+        );
+    }
+    Ok(findings)
+}
+
+fn privilege_finding(
+    role: &str,
+    table: &DestinationTable<'_>,
+    privileges: &TablePrivileges,
+) -> Option<Finding> {
+    // SELECT is what ON CONFLICT and WHERE read keys with. Where the table's privilege is missing,
+    // those on all of its columns do.
+    let needed = [
+        ("SELECT", privileges.select || privileges.no_select.is_empty()),
+        ("INSERT", privileges.insert || privileges.no_insert.is_empty()),
+        ("UPDATE", privileges.update || privileges.no_update.is_empty()),
+        ("DELETE", privileges.delete),
+        ("TRUNCATE", privileges.truncate || !table.needs_truncate),
+    ];
+    let missing: Vec<&str> =
+        needed.iter().filter(|(_, is_there)| !is_there).map(|(name, _)| *name).collect();
+    if missing.is_empty() {
+        return None;
+    }
+    let (name, missing) = (table.name.sql(), missing.join(", "));
+    let message = format!("no {missing} privilege");
+    Some(
+        Finding::error(Side::Destination, format!("table {name}"), message)
+            .remedy(format!("GRANT {missing} ON {name} TO {}", identifier(role))),
+    )
+}
+
+/// Columns, keys, lossy types, row security.
+fn fit_findings(
+    request: DestinationRequest<'_>,
+    table: &DestinationTable<'_>,
+    existing: &TableInfo,
+) -> Vec<Finding> {
+    let name = table.name.sql();
+    let object = format!("table {name}");
+    let error = |message: String| Finding::error(Side::Destination, object.clone(), message);
+    let mut findings = Vec::new();
+    if existing.row_security_active {
+        let message = "row-level security applies to our role".to_owned();
+        let role = identifier(&request.facts.role);
+        findings.push(error(message).remedy(format!("ALTER ROLE {role} BYPASSRLS")));
+    }
+    let mapping = match table.mapping {
+        None => return findings,
+        Some(Err(errors)) => {
+            findings.extend(errors.iter().map(|misfit| {
+                let finding = error(misfit.to_string());
+                misfit.remedy().into_iter().fold(finding, Finding::remedy)
+            }));
+            return findings;
+        }
+        Some(Ok(mapping)) => mapping,
+    };
+    match &mapping.arbiter {
+        Ok(_) | Err(ArbiterProblem::NoKey) => {}
+        Err(_) if table.keys_are_pending => {}
+        Err(problem) => {
+            let key = identifiers(mapping.key.iter().map(String::as_str));
+            findings.push(
+                error(problem.to_string()).remedy(format!("CREATE UNIQUE INDEX ON {name} ({key})")),
+            );
+        }
+    }
+    let money_differs = request.facts.lc_monetary != request.source_facts.lc_monetary;
+    for column in &mapping.columns {
+        let of = format!("column {} of table {name}", identifier(&column.destination.name));
+        if let Some(reason) = column.lossy {
+            findings.push(Finding::warning(
+                Side::Destination,
+                of,
+                format!("its type {} may lose something: {reason}", column.destination.type_name),
+            ));
+        } else if money_differs && column.destination.type_oid == oid::MONEY {
+            let message = format!(
+                "lc_monetary is {} here and {} at the source: amounts are shown otherwise",
+                request.facts.lc_monetary, request.source_facts.lc_monetary
+            );
+            findings.push(Finding::warning(Side::Destination, of, message));
+        }
+    }
+    findings
+}
