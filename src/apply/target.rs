@@ -1,6 +1,8 @@
 //! The destination's table as the statements see it: which of a row's values go into which column.
 
+use crate::apply::mapping::Mapping;
 use crate::batch::FoldPolicy;
+use crate::model::table::Table;
 use crate::pg::ident::QualifiedName;
 
 /// One column that is written.
@@ -28,7 +30,48 @@ pub struct Target {
     pub policy: FoldPolicy,
 }
 
+/// What decides how freely a table's changes may be rearranged, besides its indexes.
+#[derive(Clone, Copy, Debug)]
+pub struct Circumstances {
+    /// Foreign keys are checked while we write.
+    pub keeps_order: bool,
+    /// The destination's rows hold values that no change carries.
+    pub has_further_columns: bool,
+}
+
 impl Target {
+    /// The target of a mapped table.
+    pub fn new(mapping: &Mapping, table: &Table, circumstances: Circumstances) -> Target {
+        let written = mapping.columns.iter().filter(|column| column.is_written());
+        let columns: Vec<TargetColumn> = written
+            .map(|column| TargetColumn {
+                name: column.destination.name.clone(),
+                type_name: column.destination.base_type_name.clone(),
+                value_index: column.value_index,
+                is_identity_always: column.is_identity_always(),
+            })
+            .collect();
+        let position = |index: &usize| columns.iter().position(|c| c.value_index == *index);
+        let key = table.key.iter().filter_map(position).collect();
+        let policy = if circumstances.keeps_order {
+            FoldPolicy::InOrder
+        } else if mapping.has_extra_unique || mapping.has_deferrable {
+            FoldPolicy::TableOrder
+        } else if circumstances.has_further_columns || mapping.needs_overriding() {
+            FoldPolicy::FoldKeepRows
+        } else {
+            FoldPolicy::Fold
+        };
+        Target {
+            name: mapping.destination.clone(),
+            columns,
+            key,
+            has_arbiter: mapping.arbiter.is_ok(),
+            is_partitioned: mapping.is_partitioned,
+            policy,
+        }
+    }
+
     pub fn has_identity_always(&self) -> bool {
         self.columns.iter().any(|column| column.is_identity_always)
     }

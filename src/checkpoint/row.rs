@@ -15,7 +15,7 @@ use tokio_postgres::types::PgLsn;
 
 use crate::checkpoint::CheckpointError;
 use crate::model::change::Commit;
-use crate::pg::ident::identifier;
+use crate::pg::ident::{identifier, literal};
 use crate::pg::lsn::Lsn;
 use crate::pg::time::PgTimestamp;
 
@@ -95,6 +95,19 @@ impl CheckpointSql {
     fn table(&self) -> String {
         format!("{}.checkpoint", identifier(&self.schema))
     }
+
+    /// `BEGIN`, the lock and the epoch check as one simple query, for sessions without parameters.
+    /// Each statement of it sees what the one before it waited for (READ COMMITTED).
+    pub fn guarded_begin_text(&self, epoch: i64) -> String {
+        let pipeline = literal(&self.pipeline);
+        format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT \
+             pg_catalog.pg_advisory_xact_lock_shared({}); \
+             SELECT 1 / (SELECT count(*) FROM {} WHERE pipeline = {pipeline} AND epoch = {epoch})",
+            LOCK_KEY.replace("$1", &pipeline),
+            self.table(),
+        )
+    }
 }
 
 /// The advisory lock's key of pipeline `$1`.
@@ -169,7 +182,7 @@ pub async fn read(
 /// a raised epoch. `previous_epoch` is the epoch this process held before, if any: its own lease
 /// does not stand in its way.
 pub async fn acquire(
-    client: &mut Client,
+    client: &Client,
     sql: &CheckpointSql,
     claim: &Claim,
     previous_epoch: Option<i64>,

@@ -20,19 +20,17 @@ pub async fn exists(client: &Client, schema: &str) -> Result<bool, CheckpointErr
     Ok(row.get(0))
 }
 
-/// Creates what is missing. Needs CREATE on the database only the first time.
-pub async fn ensure(client: &mut Client, schema: &str) -> Result<(), CheckpointError> {
+/// Creates what is missing, in one transaction. Needs CREATE on the database only the first time.
+pub async fn ensure(client: &Client, schema: &str) -> Result<(), CheckpointError> {
     if !exists(client, schema).await? {
-        let transaction = client.transaction().await?;
-        transaction.batch_execute(BOOTSTRAP_LOCK).await?;
-        let mut sql = SCHEMA_SQL.replace("{schema}", &identifier(schema));
         let present = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1)";
-        if transaction.query_one(present, &[&schema]).await?.get(0) {
+        let mut sql = SCHEMA_SQL.replace("{schema}", &identifier(schema));
+        if client.query_one(present, &[&schema]).await?.get(0) {
             // An administrator made the schema: we may lack CREATE on the database.
             sql = sql.replacen("CREATE SCHEMA IF NOT EXISTS", "-- present:", 1);
         }
-        transaction.batch_execute(&sql).await?;
-        transaction.commit().await?;
+        // Statements of one simple query are one transaction.
+        client.batch_execute(&format!("{BOOTSTRAP_LOCK}; {sql}")).await?;
     }
     let version = format!(
         "SELECT version FROM {}.versions WHERE component = {}",

@@ -38,6 +38,12 @@ pub struct Store {
     origin: Origin,
 }
 
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("identity", &self.identity).finish_non_exhaustive()
+    }
+}
+
 impl Store {
     /// Opens or creates the store in `dir`. Blocks for at most 30 s, usually milliseconds: call it
     /// before the work starts, or from a blocking task.

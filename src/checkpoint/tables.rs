@@ -4,7 +4,7 @@ use tokio_postgres::types::PgLsn;
 use tokio_postgres::{Client, Row};
 
 use crate::checkpoint::CheckpointError;
-use crate::pg::ident::{QualifiedName, identifier};
+use crate::pg::ident::{QualifiedName, identifier, literal};
 use crate::pg::lsn::Lsn;
 
 /// How far a table's copy is. Only what must survive a restart is stored.
@@ -86,39 +86,43 @@ pub async fn write(
     pipeline: &str,
     record: &TableRecord,
 ) -> Result<(), CheckpointError> {
-    let upsert = format!(
+    Ok(client.batch_execute(&write_text(schema, pipeline, record)).await?)
+}
+
+/// The statement that writes a table's record, for a transaction that does more.
+pub fn write_text(schema: &str, pipeline: &str, record: &TableRecord) -> String {
+    let columns: Vec<String> = record.known_columns.iter().map(|name| literal(name)).collect();
+    let values = [
+        literal(pipeline),
+        literal(&record.source.schema),
+        literal(&record.source.name),
+        literal(&record.destination.schema),
+        literal(&record.destination.name),
+        literal(record.state.as_str()),
+        record.copied_lsn.map_or_else(null, |lsn| literal(&lsn.to_string())),
+        record.created.to_string(),
+        literal(&record.fingerprint),
+        format!("ARRAY[{}]::text[]", columns.join(", ")),
+        record.rows.to_string(),
+        record.bytes.to_string(),
+        if record.copied_at.is_some() { "pg_catalog.now()".to_owned() } else { null() },
+    ];
+    format!(
         "INSERT INTO {}.tables (pipeline, source_schema, source_table, destination_schema, \
          destination_table, state, copied_lsn, created, fingerprint, known_columns, rows, bytes, \
-         copied_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
-         ON CONFLICT (pipeline, source_schema, source_table) DO UPDATE SET \
+         copied_at) VALUES ({}) ON CONFLICT (pipeline, source_schema, source_table) DO UPDATE SET \
          destination_schema = excluded.destination_schema, \
          destination_table = excluded.destination_table, state = excluded.state, \
          copied_lsn = excluded.copied_lsn, created = excluded.created, \
          fingerprint = excluded.fingerprint, known_columns = excluded.known_columns, \
          rows = excluded.rows, bytes = excluded.bytes, copied_at = excluded.copied_at",
-        identifier(schema)
-    );
-    client
-        .execute(
-            &upsert,
-            &[
-                &pipeline,
-                &record.source.schema,
-                &record.source.name,
-                &record.destination.schema,
-                &record.destination.name,
-                &record.state.as_str(),
-                &record.copied_lsn.map(PgLsn::from),
-                &record.created,
-                &record.fingerprint,
-                &record.known_columns,
-                &record.rows,
-                &record.bytes,
-                &record.copied_at,
-            ],
-        )
-        .await?;
-    Ok(())
+        identifier(schema),
+        values.join(", ")
+    )
+}
+
+fn null() -> String {
+    "NULL".to_owned()
 }
 
 /// Forgets tables that are no longer chosen (their rows stay).

@@ -21,6 +21,7 @@ pub mod output;
 pub mod progress;
 mod reset;
 mod run;
+mod signals;
 mod snapshot;
 mod status;
 mod wait;

@@ -1,21 +1,71 @@
 //! `run`: copy what has not been copied, then tail until stopped.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use crate::cli::args::RunArgs;
-use crate::cli::exit;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use crate::cli::args::{OnHalt, RunArgs};
+use crate::cli::{exit, signals};
 use crate::config::settings::Settings;
+use crate::http;
 use crate::pipeline::code::Code;
+use crate::pipeline::status::{Board, BoardOptions, State};
+use crate::pipeline::{self, RunEnd, RunOptions};
 
-#[expect(clippy::unused_async, reason = "the pipeline's part is awaited here")]
 pub(crate) async fn execute(settings: Settings, args: RunArgs) -> ExitCode {
     if args.keep_old_rows {
         let message = "not yet: flag --keep-old-rows of \"run\" is not built";
         return exit::refuse(Code::E_CONFIG, message);
     }
-    if settings.query_count > 0 {
-        let count = settings.query_count;
-        tracing::warn!(count, "queries are for \"snapshot\" and are left aside");
+    let span = tracing::info_span!("run", pipeline = settings.pipeline);
+    Box::pin(run(Arc::new(settings), args).instrument(span)).await
+}
+
+async fn run(settings: Arc<Settings>, args: RunArgs) -> ExitCode {
+    let board = Board::new(BoardOptions {
+        pipeline: settings.pipeline.clone(),
+        max_tables: settings.http.max_tables,
+    });
+    let shutdown = CancellationToken::new();
+    signals::watch(shutdown.clone(), signals::OnFirst::Graceful);
+    let served = CancellationToken::new();
+    let mut server = None;
+    if let Some(address) = settings.http.listen {
+        // Before anything is created anywhere: a port in use is a mistake in the configuration.
+        let listener = match http::bind(address).await {
+            Ok(listener) => listener,
+            Err(error) => return exit::failed(Code::E_CONFIG, &error, error.hint()),
+        };
+        tracing::info!(%address, "serving /metrics, /status and the status page");
+        let closed = served.clone().cancelled_owned();
+        server = Some(tokio::spawn(http::serve(listener, board.clone(), closed)));
     }
-    exit::refuse(Code::E_CONFIG, "not yet: verb \"run\" is not built")
+    let options = RunOptions { until_caught_up: args.until.is_some() };
+    let end = pipeline::run(settings, board.clone(), options, shutdown.clone()).await;
+    let code = match end {
+        RunEnd::Shutdown => {
+            tracing::info!("stopped");
+            ExitCode::SUCCESS
+        }
+        RunEnd::CaughtUp => {
+            tracing::info!("caught up; the slot is kept");
+            ExitCode::SUCCESS
+        }
+        RunEnd::Failed { code, error } => {
+            board.set_state(State::Halted, format!("{code}: {}", error.chain()));
+            if args.on_halt == OnHalt::Stay && server.is_some() {
+                tracing::error!(code = code.as_str(), "halted; staying for /status and /metrics");
+                shutdown.cancelled().await;
+            }
+            ExitCode::from(code.exit_code())
+        }
+    };
+    served.cancel();
+    if let Some(server) = server {
+        // Open connections are not waited for: everything they could ask is over.
+        server.abort();
+    }
+    code
 }

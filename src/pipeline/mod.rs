@@ -1,4 +1,30 @@
-//! Assembles the stages and owns the tasks.
+//! Assembles the stages and owns the tasks: the only module that knows everything.
+//!
+//! [`run`] supervises attempts ([`attempt`]): look, preflight, lease, slot, copy ([`copy`]), stream
+//! ([`stream`]). What to do about an error is decided in [`policy`] alone.
+//!
+//! **Invariant:** it does not know HTTP or the command line; what they show is on the
+//! [`Board`](status::Board).
 
+pub mod attempt;
+pub mod backoff;
 pub mod code;
+pub mod context;
+pub mod copy;
+pub mod destination_check;
+pub mod error;
+pub mod lease;
+pub mod look;
+pub mod planner;
+pub mod policy;
+pub mod poll;
+pub mod run;
+pub mod selection;
+pub mod slot_creation;
 pub mod status;
+pub mod stream;
+pub mod stream_tables;
+pub mod supervise;
+
+pub use run::{RunOptions, run};
+pub use supervise::RunEnd;

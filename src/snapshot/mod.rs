@@ -8,5 +8,7 @@
 
 pub mod copy_out;
 pub mod plan;
+pub mod point;
 
 pub use plan::{Chunk, plan_chunks};
+pub use point::ConsistentPoint;

@@ -15,8 +15,10 @@ pub mod preflight;
 pub mod publication;
 pub mod relation;
 pub mod slot;
+pub mod tail;
 
 pub use assemble::Assembler;
 pub use error::AssembleError;
 pub use feedback::{Feedback, IdleRule, StatusLsns};
 pub use relation::{KeyLookup, RelationCache};
+pub use tail::{Tail, TailError};

@@ -22,6 +22,8 @@ pub struct CopyColumn {
     pub destination_name: String,
     /// Whether [`TransformPlan::copy_row`] has to see the value.
     pub step_needed: bool,
+    /// A column of the source as it is: `COPY table` can name it without a query.
+    pub is_bare: bool,
 }
 
 impl TransformPlan {
@@ -30,6 +32,7 @@ impl TransformPlan {
             source_sql: self.source_sql(output),
             destination_name: column.name.clone(),
             step_needed: matches!(output.action, Action::Hash(..)),
+            is_bare: matches!(output.action, Action::Pass),
         };
         self.outputs.iter().zip(&self.table.columns).map(column).collect()
     }

@@ -9,7 +9,7 @@ use super::hash::HashStep;
 use super::text_form::{NoText, TextForm};
 use crate::model::change::{OldRow, RowChange};
 use crate::model::row::{Row, Value};
-use crate::model::table::Table;
+use crate::model::table::{Column, Table};
 
 /// What one table's rows go through. Compiled once per description of the table
 /// ([`super::compile`]); shared by the copy and the tail.
@@ -65,6 +65,19 @@ impl TransformPlan {
     /// The description that the plan was compiled for.
     pub fn source_table(&self) -> &Arc<Table> {
         &self.source
+    }
+
+    /// The source's column that output `index` passes on untouched; none where a step makes the
+    /// value.
+    pub fn passed_column(&self, index: usize) -> Option<&Column> {
+        let output = &self.outputs[index];
+        let source = output.source.filter(|_| matches!(output.action, Action::Pass))?;
+        Some(&self.source.columns[source])
+    }
+
+    /// The source's column that output `index` is made from; none for a constant.
+    pub fn origin_column(&self, index: usize) -> Option<&Column> {
+        self.outputs[index].source.map(|source| &self.source.columns[source])
     }
 
     /// Source columns whose values are needed, in column order. The others need not be read.

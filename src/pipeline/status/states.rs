@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::apply::conflicts::ConflictKind;
+
 /// What the pipeline is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -79,24 +81,6 @@ impl TableState {
             TableState::Copying => "copying",
             TableState::Copied | TableState::CatchingUp | TableState::Ready => "copied",
             TableState::Error => "error",
-        }
-    }
-}
-
-/// How a change failed to find the destination as the source left it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ConflictKind {
-    UpdateMissing,
-    DeleteMissing,
-    InsertExists,
-}
-
-impl ConflictKind {
-    pub fn label(self) -> &'static str {
-        match self {
-            ConflictKind::UpdateMissing => "update_missing",
-            ConflictKind::DeleteMissing => "delete_missing",
-            ConflictKind::InsertExists => "insert_exists",
         }
     }
 }

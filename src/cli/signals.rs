@@ -1,0 +1,44 @@
+//! SIGTERM and SIGINT: the first asks to stop, the second does not ask.
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::exit::{INTERRUPTED, TERMINATED};
+
+/// What the first signal does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnFirst {
+    /// Cancels the token; the process ends when its work has.
+    Graceful,
+    /// Ends the process with 130 or 143: nothing has to be brought to an end.
+    Exit,
+}
+
+/// Watches from now on, for as long as the process lives.
+pub(crate) fn watch(shutdown: CancellationToken, on_first: OnFirst) {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        tracing::warn!("signals cannot be watched; a stop will not be graceful");
+        return;
+    };
+    tokio::spawn(async move {
+        let code = next(&mut interrupt, &mut terminate).await;
+        if on_first == OnFirst::Exit {
+            std::process::exit(code);
+        }
+        tracing::info!("stopping; a second signal forces it");
+        shutdown.cancel();
+        let code = next(&mut interrupt, &mut terminate).await;
+        tracing::warn!("forced to stop; the batch in hand is rolled back by the destination");
+        std::process::exit(code);
+    });
+}
+
+/// The exit code of the next signal.
+async fn next(interrupt: &mut Signal, terminate: &mut Signal) -> i32 {
+    tokio::select! {
+        _ = interrupt.recv() => i32::from(INTERRUPTED),
+        _ = terminate.recv() => i32::from(TERMINATED),
+    }
+}

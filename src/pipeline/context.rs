@@ -1,0 +1,113 @@
+//! What every part of a pipeline needs: settings, endpoints, the board.
+
+use std::sync::Arc;
+
+use crate::checkpoint::row::CheckpointSql;
+use crate::config::settings::Settings;
+use crate::model::finding::Side;
+use crate::pg::client::{self, Client};
+use crate::pg::dial::Endpoint;
+use crate::pipeline::error::PipelineError;
+use crate::pipeline::status::Board;
+use crate::wire::{Mode, Session};
+
+/// Names of state rows that belong to one-off backfills: a pipeline of the same name may run, too.
+pub const SNAPSHOT_SUFFIX: &str = ":snapshot";
+
+#[derive(Clone, Debug)]
+pub struct Context {
+    pub settings: Arc<Settings>,
+    pub board: Board,
+    pub source: Endpoint,
+    pub destination: Endpoint,
+    pub checkpoint: CheckpointSql,
+}
+
+impl Context {
+    pub fn new(settings: Arc<Settings>, board: Board, state_name: &str) -> Context {
+        let source = Endpoint {
+            side: Side::Source.label(),
+            conninfo: settings.source.conninfo.clone(),
+            password: settings.source.password.clone(),
+            pipeline: settings.pipeline.clone(),
+        };
+        let destination = Endpoint {
+            side: Side::Destination.label(),
+            conninfo: settings.destination.conninfo.clone(),
+            password: settings.destination.password.clone(),
+            pipeline: settings.pipeline.clone(),
+        };
+        let checkpoint = CheckpointSql::new(&settings.destination.state_schema, state_name);
+        Context { settings, board, source, destination, checkpoint }
+    }
+
+    pub async fn source_client(&self, purpose: &str) -> Result<Client, PipelineError> {
+        let client = client::connect(&self.source, purpose).await?;
+        self.board.source_reached();
+        Ok(client)
+    }
+
+    pub async fn destination_client(&self, purpose: &str) -> Result<Client, PipelineError> {
+        let client = client::connect_with(&self.destination, purpose, DESTINATION_SETTINGS).await?;
+        self.board.destination_reached();
+        Ok(client)
+    }
+
+    /// A destination connection that writes rows.
+    pub async fn writing_client(
+        &self,
+        purpose: &str,
+        has_replica_role: bool,
+    ) -> Result<Client, PipelineError> {
+        let settings = writer_settings(has_replica_role);
+        Ok(client::connect_with(&self.destination, purpose, &settings).await?)
+    }
+
+    /// A raw destination connection for COPY.
+    pub async fn writing_session(
+        &self,
+        purpose: &str,
+        has_replica_role: bool,
+    ) -> Result<Session, PipelineError> {
+        let settings = writer_settings(has_replica_role);
+        let session =
+            Session::connect_with(&self.destination, purpose, Mode::Ordinary, &settings).await?;
+        Ok(session)
+    }
+
+    /// A raw source connection for COPY. Row-level security must fail it, not thin it out.
+    pub async fn reading_session(&self, purpose: &str) -> Result<Session, PipelineError> {
+        let settings = [("row_security", "off")];
+        Ok(Session::connect_with(&self.source, purpose, Mode::Ordinary, &settings).await?)
+    }
+
+    pub async fn replication_session(&self) -> Result<Session, PipelineError> {
+        let mut session = Session::connect(&self.source, "stream", Mode::Replication).await?;
+        let limit = self.settings.limits.max_value_bytes.saturating_mul(2).max(MESSAGE_BYTES_MIN);
+        session.limit_message_bytes(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(session)
+    }
+}
+
+/// A message holds a row, and a row more than one value.
+const MESSAGE_BYTES_MIN: u64 = 64 << 20;
+
+/// Commits of ours are durable whatever the server's or the role's default.
+const DESTINATION_SETTINGS: &[(&str, &str)] = &[("synchronous_commit", "on")];
+
+fn writer_settings(has_replica_role: bool) -> Vec<(&'static str, &'static str)> {
+    let mut settings = DESTINATION_SETTINGS.to_vec();
+    // A staging table has no statistics: a plan that scans the whole destination table for a small
+    // batch must be out of reach, and compiling it is never worth it.
+    settings.extend([
+        ("enable_hashjoin", "off"),
+        ("enable_mergejoin", "off"),
+        ("enable_seqscan", "off"),
+        ("jit", "off"),
+        ("temp_buffers", "32MB"),
+    ]);
+    if has_replica_role {
+        settings.push(("session_replication_role", "replica"));
+    }
+    settings
+}

@@ -1,0 +1,100 @@
+//! The destination's side of preflight: every table as it would be written, put before
+//! `apply::preflight`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::apply::ddl::OutputColumn;
+use crate::apply::mapping::{Mapping, MappingError};
+use crate::apply::preflight::{self, DestinationRequest, DestinationTable};
+use crate::checkpoint::tables::CopyState;
+use crate::config::settings::{OnExisting, OnTruncate};
+use crate::model::finding::{Finding, Side};
+use crate::pg::catalog::{self, TableFilter, TableInfo};
+use crate::pg::client::Client;
+use crate::pg::ident::QualifiedName;
+use crate::pipeline::context::Context;
+use crate::pipeline::copy::create::output_columns;
+use crate::pipeline::error::PipelineError;
+use crate::pipeline::look::Look;
+use crate::pipeline::planner::{Planner, describe, map};
+
+/// One table with everything that the request refers to.
+struct Checked<'a> {
+    source: &'a TableInfo,
+    name: QualifiedName,
+    existing: Option<TableInfo>,
+    mapping: Option<Result<Mapping, Vec<MappingError>>>,
+    columns: Vec<OutputColumn>,
+}
+
+pub async fn findings(
+    context: &Context,
+    look: &Look,
+    planner: &Planner,
+    destination: &Client,
+) -> Result<Vec<Finding>, PipelineError> {
+    let failed = || PipelineError::catalog(Side::Destination);
+    let settings = &context.settings;
+    let names: Vec<QualifiedName> =
+        look.selection.tables.iter().map(|table| settings.destination_name(&table.name)).collect();
+    let existing = catalog::tables(destination, TableFilter::Names(&names)).await;
+    let mut existing: HashMap<QualifiedName, TableInfo> =
+        existing.map_err(failed())?.into_iter().map(|table| (table.name.clone(), table)).collect();
+    let mut checked = Vec::with_capacity(names.len());
+    let mut mistakes = Vec::new();
+    for (source, name) in look.selection.tables.iter().zip(names) {
+        let existing = existing.remove(&name);
+        let description = Arc::new(describe(source));
+        let transform = match planner.transform(&description, source, existing.as_ref()) {
+            Ok(transform) => transform,
+            Err(PipelineError::Config { message }) => {
+                mistakes.push(message);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        checked.push(Checked {
+            mapping: existing.as_ref().map(|existing| map(&transform, source, existing)),
+            columns: output_columns(source, &transform),
+            source,
+            name,
+            existing,
+        });
+    }
+    if !mistakes.is_empty() {
+        return Err(PipelineError::Config { message: mistakes.join("\n") });
+    }
+    let tables: Vec<DestinationTable<'_>> =
+        checked.iter().map(|table| request(context, look, table)).collect();
+    let request = DestinationRequest {
+        facts: &look.destination_facts,
+        source_facts: &look.source_facts,
+        state_schema: &settings.destination.state_schema,
+        schemas: &settings.destination.schemas,
+        tables: &tables,
+    };
+    preflight::findings(destination, request).await.map_err(failed())
+}
+
+fn request<'a>(context: &Context, look: &Look, table: &'a Checked<'a>) -> DestinationTable<'a> {
+    let settings = &context.settings;
+    let name = &table.source.name;
+    let record = look.records.iter().find(|record| record.source == *name);
+    let is_copied = record.is_some_and(|record| record.state == CopyState::Copied);
+    let on_existing = settings.on_existing(name);
+    let is_unexplained = record.is_none() && settings.snapshot.copy_data;
+    DestinationTable {
+        source: table.source,
+        name: &table.name,
+        existing: table.existing.as_ref(),
+        mapping: table.mapping.as_ref(),
+        columns: &table.columns,
+        may_create: settings.create_tables(name),
+        must_be_empty: is_unexplained && on_existing == OnExisting::Refuse,
+        needs_truncate: (!is_copied && on_existing == OnExisting::Truncate)
+            || settings.on_truncate(name) == OnTruncate::Truncate,
+        keys_are_pending: record
+            .is_some_and(|record| record.created && record.state == CopyState::Copying),
+    }
+}

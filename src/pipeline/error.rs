@@ -1,0 +1,166 @@
+//! Whatever ends an attempt.
+
+use crate::apply::ApplyError;
+use crate::checkpoint::{CheckpointError, StoreError};
+use crate::model::finding::{Finding, Side};
+use crate::pg::catalog::CatalogError;
+use crate::pg::connect_error::ConnectError;
+use crate::pg::ident::QualifiedName;
+use crate::pg::lsn::Lsn;
+use crate::pg::server_error::{self, ServerError};
+use crate::source::TailError;
+use crate::source::slot::SlotError;
+use crate::wire::WireError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// A query of ours on an ordinary connection.
+    #[error("the {} failed while {doing}", .side.label())]
+    Query { side: Side, doing: &'static str, source: tokio_postgres::Error },
+    /// A question to a catalog.
+    #[error("the {} could not be looked at", .side.label())]
+    Catalog { side: Side, source: CatalogError },
+    #[error("the {} failed while {doing}", .side.label())]
+    Wire { side: Side, doing: &'static str, source: WireError },
+    #[error(transparent)]
+    Tail(#[from] TailError),
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Preflight found what stands in the way; nothing was created.
+    #[error("{}", summary(.0))]
+    Preflight(Vec<Finding>),
+    /// The configuration does not fit the databases.
+    #[error("{message}")]
+    Config { message: String },
+    /// The slot and the checkpoint do not belong together.
+    #[error(transparent)]
+    Slot(#[from] SlotError),
+    /// A publication of ours is gone.
+    #[error(
+        "publication \"{name}\" is gone from the source: rows written since are not in the stream; \"resync --all\" copies everything again"
+    )]
+    PublicationGone { name: String },
+    /// The destination's history is not ours.
+    #[error("{message}")]
+    Lineage { message: String },
+    /// A table does not fit the destination.
+    #[error("table \"{table}\": {message}{}", at(.lsn))]
+    Schema { table: QualifiedName, message: String, lsn: Option<Lsn> },
+    /// A row that cannot become what the settings ask for.
+    #[error("table \"{table}\": {message}{}", at(.lsn))]
+    Data { table: QualifiedName, message: String, lsn: Option<Lsn> },
+    /// Copying one table failed; the cause says why.
+    #[error("the copy of table \"{table}\" failed")]
+    Copy { table: QualifiedName, source: Box<PipelineError> },
+    /// A table changed under its copy.
+    #[error("table \"{table}\" was rewritten while it was copied; it is copied again")]
+    Rewritten { table: QualifiedName },
+    #[error("task \"{task}\" ended without a result")]
+    TaskEnded { task: &'static str },
+    #[error("task \"{task}\" failed")]
+    TaskFailed { task: &'static str, source: tokio::task::JoinError },
+}
+
+fn at(lsn: &Option<Lsn>) -> String {
+    lsn.map_or_else(String::new, |lsn| format!(" (in the transaction at {lsn})"))
+}
+
+fn summary(findings: &[Finding]) -> String {
+    let lines: Vec<String> = findings
+        .iter()
+        .map(|finding| {
+            let mut line =
+                format!("{} {}: {}", finding.side.label(), finding.object, finding.message);
+            if let Some(remedy) = &finding.remedy {
+                line.push_str("; do: ");
+                line.push_str(remedy);
+            }
+            line
+        })
+        .collect();
+    lines.join("\n")
+}
+
+impl PipelineError {
+    pub fn query(
+        side: Side,
+        doing: &'static str,
+    ) -> impl FnOnce(tokio_postgres::Error) -> PipelineError {
+        move |source| PipelineError::Query { side, doing, source }
+    }
+
+    pub fn catalog(side: Side) -> impl FnOnce(CatalogError) -> PipelineError {
+        move |source| PipelineError::Catalog { side, source }
+    }
+
+    pub fn wire(side: Side, doing: &'static str) -> impl FnOnce(WireError) -> PipelineError {
+        move |source| PipelineError::Wire { side, doing, source }
+    }
+
+    /// Whether it is about one table's data or shape, so that everything before it can be applied.
+    pub fn is_about_data(&self) -> bool {
+        matches!(self, PipelineError::Schema { .. } | PipelineError::Data { .. })
+    }
+
+    /// What a server said, if one did.
+    pub fn server_error(&self) -> Option<ServerError> {
+        match self {
+            PipelineError::Connect(error) => error.server_error().cloned(),
+            PipelineError::Query { source, .. }
+            | PipelineError::Catalog { source: CatalogError::Query { source, .. }, .. } => {
+                server_error::of(source)
+            }
+            PipelineError::Wire { source, .. } | PipelineError::Tail(TailError::Wire(source)) => {
+                source.server_error().cloned()
+            }
+            PipelineError::Apply(error) => error.server_error(),
+            PipelineError::Checkpoint(error) => error.server_error(),
+            PipelineError::Copy { source, .. } => source.server_error(),
+            _ => None,
+        }
+    }
+
+    pub fn table(&self) -> Option<&QualifiedName> {
+        match self {
+            PipelineError::Apply(error) => error.table(),
+            PipelineError::Schema { table, .. }
+            | PipelineError::Data { table, .. }
+            | PipelineError::Copy { table, .. }
+            | PipelineError::Rewritten { table } => Some(table),
+            _ => None,
+        }
+    }
+
+    /// The message with its causes, without any row's values: a server's DETAIL is left out.
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let part = describe(error);
+            if !text.contains(&part) {
+                text.push_str(": ");
+                text.push_str(&part);
+            }
+            cause = error.source();
+        }
+        text
+    }
+}
+
+/// tokio-postgres prints `db error` and leaves the server's words to its source, which prints
+/// DETAIL too: neither will do.
+fn describe(error: &(dyn std::error::Error + 'static)) -> String {
+    if let Some(error) = error.downcast_ref::<tokio_postgres::Error>() {
+        return server_error::of(error).map_or_else(|| error.to_string(), |e| e.to_string());
+    }
+    if let Some(error) = error.downcast_ref::<tokio_postgres::error::DbError>() {
+        return ServerError::from(error).to_string();
+    }
+    error.to_string()
+}

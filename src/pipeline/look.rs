@@ -1,0 +1,264 @@
+//! One look at both servers before anything is created.
+
+use std::sync::Arc;
+
+use crate::apply::preflight::can_set_replica_role;
+use crate::checkpoint::row::{self, Checkpoint};
+use crate::checkpoint::schema;
+use crate::checkpoint::tables::{CopyState, TableRecord};
+use crate::model::finding::{Finding, Severity, Side};
+use crate::pg::catalog::{self, ServerFacts};
+use crate::pg::client::Client;
+use crate::pg::ident::QualifiedName;
+use crate::pg::lsn::Lsn;
+use crate::pipeline::context::Context;
+use crate::pipeline::destination_check;
+use crate::pipeline::error::PipelineError;
+use crate::pipeline::planner::Planner;
+use crate::pipeline::selection::{Selection, select};
+use crate::source::publication::{self, PublicationError, PublicationRequest};
+use crate::source::slot::{PresentSource, RememberedSource, TimelineSwitch, Verdict, judge};
+use crate::wire::{Session, SystemIdentity};
+
+/// What was seen.
+#[derive(Debug)]
+pub struct Look {
+    pub source_facts: ServerFacts,
+    pub destination_facts: ServerFacts,
+    pub identity: SystemIdentity,
+    pub selection: Selection,
+    /// The destination's row before we touched it.
+    pub remembered: Option<Checkpoint>,
+    pub records: Vec<TableRecord>,
+    /// Our role at the destination may set `session_replication_role`.
+    pub has_replica_role: bool,
+    pub slot_confirmed_flush: Option<Lsn>,
+}
+
+/// Looks at both servers. Changes nothing.
+pub async fn look(
+    context: &Context,
+    source: &Client,
+    destination: &Client,
+    replication: &mut Session,
+) -> Result<Look, PipelineError> {
+    let identity = replication.identify_system().await;
+    let identity = identity.map_err(PipelineError::wire(Side::Source, "identifying it"))?;
+    let at_source = || PipelineError::catalog(Side::Source);
+    let mut source_facts = catalog::server_facts(source).await.map_err(at_source())?;
+    source_facts.system_identifier = Some(identity.system_identifier.clone());
+    let destination_facts = catalog::server_facts(destination).await;
+    let destination_facts = destination_facts.map_err(PipelineError::catalog(Side::Destination))?;
+    context.board.server_versions(
+        Some(source_facts.version.clone()),
+        Some(destination_facts.version.clone()),
+    );
+    refuse_same_database(&source_facts, &destination_facts)?;
+    let sql = &context.checkpoint;
+    let (remembered, records) = if schema::exists(destination, &sql.schema).await? {
+        let remembered = row::read(destination, sql).await?;
+        let records = crate::checkpoint::tables::read_all(destination, &sql.schema, &sql.pipeline);
+        (remembered, records.await?)
+    } else {
+        (None, Vec::new())
+    };
+    let selection = select(source, &context.settings).await?;
+    for table in &selection.tables {
+        let name = context.settings.destination_name(&table.name);
+        context.board.table(&table.name, &name, !table.has_usable_identity());
+    }
+    let slot = catalog::slot(source, &context.settings.source.slot).await.map_err(at_source())?;
+    Ok(Look {
+        has_replica_role: can_set_replica_role(destination)
+            .await
+            .map_err(PipelineError::catalog(Side::Destination))?,
+        slot_confirmed_flush: slot.and_then(|slot| slot.confirmed_flush_lsn),
+        source_facts,
+        destination_facts,
+        identity,
+        selection,
+        remembered,
+        records,
+    })
+}
+
+fn refuse_same_database(
+    source: &ServerFacts,
+    destination: &ServerFacts,
+) -> Result<(), PipelineError> {
+    if !source.is_same_database(destination) {
+        return Ok(());
+    }
+    Err(PipelineError::Config {
+        message: format!(
+            "source.url and destination.url lead to the same database (\"{}\"): the agent would replicate into what it reads",
+            source.database
+        ),
+    })
+}
+
+impl Look {
+    fn established(&self) -> Vec<QualifiedName> {
+        established(&self.records)
+    }
+
+    /// Everything that is wrong or worth knowing on both sides.
+    pub async fn findings(
+        &self,
+        context: &Context,
+        source: &Arc<Client>,
+        destination: &Arc<Client>,
+    ) -> Result<Vec<Finding>, PipelineError> {
+        let settings = &context.settings;
+        let established = self.established();
+        let owned = self.remembered.as_ref().map_or(&[][..], |row| &row.owned_publications);
+        let request = crate::source::preflight::SourceRequest {
+            facts: &self.source_facts,
+            slot: &settings.source.slot,
+            slot_is_ours: self
+                .remembered
+                .as_ref()
+                .is_some_and(|row| row.slot.as_deref() == Some(settings.source.slot.as_str())),
+            publication: PublicationRequest {
+                names: &settings.source.publications,
+                owned,
+                tables: &self.selection.tables,
+                established: &established,
+            },
+            relations: &self.selection.relations,
+            named: &self.selection.named,
+        };
+        let findings = crate::source::preflight::findings(source, request).await;
+        let mut findings = findings.map_err(publication_error)?;
+        let mut planner = Planner::new(
+            Arc::clone(&context.settings),
+            Arc::clone(source),
+            Arc::clone(destination),
+            !self.has_replica_role,
+        );
+        planner.set_records(self.records.clone());
+        let at_destination = destination_check::findings(context, self, &planner, destination);
+        findings.extend(at_destination.await?);
+        Ok(findings)
+    }
+
+    /// Refuses to go on where a finding says so; logs the rest.
+    pub async fn preflight(
+        &self,
+        context: &Context,
+        source: &Arc<Client>,
+        destination: &Arc<Client>,
+    ) -> Result<(), PipelineError> {
+        let findings = self.findings(context, source, destination).await?;
+        let (errors, others): (Vec<_>, Vec<_>) =
+            findings.into_iter().partition(|finding| finding.severity == Severity::Error);
+        if !errors.is_empty() {
+            return Err(PipelineError::Preflight(errors));
+        }
+        for finding in others.iter().filter(|finding| finding.severity == Severity::Warning) {
+            tracing::warn!(
+                side = finding.side.label(),
+                object = finding.object,
+                remedy = finding.remedy,
+                "{}",
+                finding.message
+            );
+        }
+        Ok(())
+    }
+
+    /// Makes our publications what the settings ask for; gives the names to stream.
+    pub async fn ensure_publications(
+        &self,
+        context: &Context,
+        source: &Client,
+        destination: &Client,
+        checkpoint: &Checkpoint,
+        records: &[TableRecord],
+    ) -> Result<Vec<String>, PipelineError> {
+        let established = established(records);
+        let mut request = PublicationRequest {
+            names: &context.settings.source.publications,
+            owned: &checkpoint.owned_publications,
+            tables: &self.selection.tables,
+            established: &established,
+        };
+        let plan = publication::plan(source, request).await.map_err(publication_error)?;
+        let mut owned = checkpoint.owned_publications.clone();
+        owned.extend(
+            plan.owned.iter().filter(|name| !checkpoint.owned_publications.contains(name)).cloned(),
+        );
+        if owned != checkpoint.owned_publications {
+            // Before they exist: a crash in between must not leave publications nobody knows.
+            row::record_publications(destination, &context.checkpoint, checkpoint.epoch, &owned)
+                .await?;
+        }
+        request.owned = &owned;
+        let plan = publication::ensure(source, request).await.map_err(publication_error)?;
+        for name in &plan.created {
+            tracing::info!(publication = name, "publication created");
+        }
+        Ok(plan.names)
+    }
+}
+
+/// Tables whose changes have been arriving.
+fn established(records: &[TableRecord]) -> Vec<QualifiedName> {
+    records
+        .iter()
+        .filter(|record| record.state == CopyState::Copied)
+        .map(|record| record.source.clone())
+        .collect()
+}
+
+fn publication_error(error: PublicationError) -> PipelineError {
+    match error {
+        PublicationError::Catalog(source) => PipelineError::Catalog { side: Side::Source, source },
+        PublicationError::Statement(source) => PipelineError::Query {
+            side: Side::Source,
+            doing: "creating or altering publications",
+            source,
+        },
+        PublicationError::Unsuitable { findings } => PipelineError::Preflight(
+            findings.into_iter().filter(|f| f.severity == Severity::Error).collect(),
+        ),
+    }
+}
+
+/// Whether history goes on: the slot against the row. `checkpoint`: the row as it is now.
+pub async fn judge_slot(
+    context: &Context,
+    source: &Client,
+    replication: &mut Session,
+    look: &Look,
+    checkpoint: Option<&Checkpoint>,
+) -> Result<Verdict, PipelineError> {
+    let name = &context.settings.source.slot;
+    // A row that names no slot has never made one.
+    let known = checkpoint.filter(|row| row.slot.is_some());
+    let remembered = known.map(|row| RememberedSource {
+        system_identifier: &row.source_system_identifier,
+        timeline: u32::try_from(row.timeline).unwrap_or(0),
+        applied_lsn: row.applied_lsn,
+    });
+    let is_promoted = remembered.as_ref().is_some_and(|row| row.timeline != look.identity.timeline);
+    let history = if is_promoted {
+        let history = replication.timeline_history(look.identity.timeline).await;
+        history.map_err(PipelineError::wire(Side::Source, "reading its timeline's history"))?
+    } else {
+        Vec::new()
+    };
+    let history: Vec<TimelineSwitch> = history
+        .iter()
+        .map(|switch| TimelineSwitch { timeline: switch.timeline, switch_lsn: switch.switch_lsn })
+        .collect();
+    let slot = catalog::slot(source, name).await.map_err(PipelineError::catalog(Side::Source))?;
+    let present = PresentSource {
+        system_identifier: &look.identity.system_identifier,
+        timeline: look.identity.timeline,
+        history: &history,
+        wal_end: look.identity.wal_end,
+        database: &look.source_facts.database,
+    };
+    Ok(judge(name, remembered.as_ref(), slot.as_ref(), &present)?)
+}

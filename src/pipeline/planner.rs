@@ -1,0 +1,260 @@
+//! From a table's description to what its rows go through and where they land.
+//!
+//! One planner serves the copy (descriptions from the source's catalog) and the tail (descriptions
+//! from RELATION messages): both get the same transform plan and the same target.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::apply::mapping::{Mapping, MappingError};
+use crate::apply::target::{Circumstances, Target};
+use crate::checkpoint::tables::TableRecord;
+use crate::config::settings::Settings;
+use crate::model::finding::Side;
+use crate::model::table::{Column, Table, TableId};
+use crate::pg::catalog::{self, ColumnInfo, Generated, TableFilter, TableInfo};
+use crate::pg::client::Client;
+use crate::pg::ident::QualifiedName;
+use crate::pg::oid::{self, Oid};
+use crate::pipeline::error::PipelineError;
+use crate::transform::{PlanInput, TransformPlan, TypeFacts};
+
+/// A planned table.
+#[derive(Debug)]
+pub struct TablePlan {
+    pub transform: Arc<TransformPlan>,
+    pub target: Target,
+    pub mapping: Mapping,
+    /// The stream may run in binary, as far as this table goes.
+    pub is_stream_binary: bool,
+    /// The table's copy may run in binary.
+    pub is_copy_binary: bool,
+    /// The destination's table as it is.
+    pub destination: TableInfo,
+}
+
+/// Knows the settings, both catalogs and the copy records.
+#[derive(Debug)]
+pub struct Planner {
+    settings: Arc<Settings>,
+    source: Arc<Client>,
+    destination: Arc<Client>,
+    source_tables: HashMap<TableId, TableInfo>,
+    records: HashMap<QualifiedName, TableRecord>,
+    keeps_order: bool,
+}
+
+impl Planner {
+    /// `keeps_order`: the destination's role may not set the replica role, so that foreign keys are
+    /// checked while we write.
+    pub fn new(
+        settings: Arc<Settings>,
+        source: Arc<Client>,
+        destination: Arc<Client>,
+        keeps_order: bool,
+    ) -> Planner {
+        Planner {
+            settings,
+            source,
+            destination,
+            source_tables: HashMap::new(),
+            records: HashMap::new(),
+            keeps_order,
+        }
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub fn set_source_tables(&mut self, tables: &[TableInfo]) {
+        self.source_tables =
+            tables.iter().map(|table| (TableId(table.oid), table.clone())).collect();
+    }
+
+    pub fn set_records(&mut self, records: Vec<TableRecord>) {
+        self.records = records.into_iter().map(|record| (record.source.clone(), record)).collect();
+    }
+
+    pub fn record(&self, source: &QualifiedName) -> Option<&TableRecord> {
+        self.records.get(source)
+    }
+
+    /// Every table that has a copy record.
+    pub fn recorded(&self) -> impl Iterator<Item = &QualifiedName> {
+        self.records.keys()
+    }
+
+    /// Plans a table as the catalog describes it.
+    pub async fn plan_catalog(&self, table: &TableInfo) -> Result<TablePlan, PipelineError> {
+        let description = Arc::new(describe(table));
+        self.plan(&description, table).await
+    }
+
+    /// Plans a table as the stream describes it.
+    pub async fn plan_described(&mut self, table: &Arc<Table>) -> Result<TablePlan, PipelineError> {
+        let is_known = self.source_tables.get(&table.id).is_some_and(|info| knows(info, table));
+        if !is_known {
+            let info = catalog::table_by_oid(&self.source, table.id.0).await;
+            if let Some(info) = info.map_err(PipelineError::catalog(Side::Source))? {
+                self.source_tables.insert(table.id, info);
+            }
+        }
+        let Some(info) = self.source_tables.get(&table.id) else {
+            return Err(PipelineError::Schema {
+                table: table.name.clone(),
+                message: "is gone from the source while its changes are still arriving; create a table of this name at the source again or reset the pipeline".to_owned(),
+                lsn: None,
+            });
+        };
+        self.plan(table, info).await
+    }
+
+    async fn plan(
+        &self,
+        table: &Arc<Table>,
+        source_info: &TableInfo,
+    ) -> Result<TablePlan, PipelineError> {
+        let name = self.settings.destination_name(&table.name);
+        let destination = self.destination_table(&table.name, &name).await?;
+        let transform = self.transform(table, source_info, Some(&destination))?;
+        let mapping = map(&transform, source_info, &destination)
+            .map_err(|errors| schema_error(&table.name, &errors))?;
+        let is_values_binary = is_binary_compatible(&transform, &mapping);
+        let circumstances = Circumstances {
+            keeps_order: self.keeps_order && mapping.has_foreign_keys,
+            has_further_columns: destination.columns.len() > mapping.columns.len(),
+        };
+        Ok(TablePlan {
+            is_stream_binary: is_values_binary && !transform.needs_text_stream(),
+            is_copy_binary: is_values_binary && !transform.copy_needs_text(),
+            target: Target::new(&mapping, transform.table(), circumstances),
+            transform: Arc::new(transform),
+            mapping,
+            destination,
+        })
+    }
+
+    async fn destination_table(
+        &self,
+        source: &QualifiedName,
+        name: &QualifiedName,
+    ) -> Result<TableInfo, PipelineError> {
+        let names = [name.clone()];
+        let found = catalog::tables(&self.destination, TableFilter::Names(&names)).await;
+        let found = found.map_err(PipelineError::catalog(Side::Destination))?;
+        found.into_iter().next().ok_or_else(|| PipelineError::Schema {
+            table: source.clone(),
+            message: format!(
+                "its destination table {} does not exist; create it there, then copy it again with a reset of the pipeline",
+                name.sql()
+            ),
+            lsn: None,
+        })
+    }
+
+    /// The transform of a table that the destination has, or that will be created there.
+    pub fn transform(
+        &self,
+        table: &Arc<Table>,
+        source_info: &TableInfo,
+        destination: Option<&TableInfo>,
+    ) -> Result<TransformPlan, PipelineError> {
+        let type_info = |oid: Oid| type_facts(&source_info.columns, oid);
+        let destination_type = |column: &str| match destination {
+            Some(destination) => destination.column(column).map(|column| column.type_oid),
+            None => Some(oid::TEXT),
+        };
+        let name = self.settings.destination_name(&table.name);
+        let record = self.records.get(&table.name);
+        TransformPlan::compile(PlanInput {
+            settings: self.settings.table(&table.name),
+            destination: &name,
+            table,
+            type_info: &type_info,
+            destination_type: &destination_type,
+            known_columns: record.map(|record| record.known_columns.as_slice()),
+        })
+        .map_err(|errors| {
+            let is_schema = errors.iter().any(|error| error.is_schema_change());
+            let message = join(errors.iter().map(|error| format!("{error}. {}", error.hint())));
+            if is_schema {
+                PipelineError::Schema { table: table.name.clone(), message, lsn: None }
+            } else {
+                PipelineError::Config { message }
+            }
+        })
+    }
+}
+
+fn join(parts: impl Iterator<Item = String>) -> String {
+    parts.collect::<Vec<_>>().join("; ")
+}
+
+fn schema_error(table: &QualifiedName, errors: &[MappingError]) -> PipelineError {
+    let described = |error: &MappingError| match error.remedy() {
+        Some(remedy) => format!("{error}; do at the destination: {remedy}"),
+        None => error.to_string(),
+    };
+    PipelineError::Schema {
+        table: table.clone(),
+        message: join(errors.iter().map(described)),
+        lsn: None,
+    }
+}
+
+/// The transform's output against the destination's table.
+pub fn map(
+    transform: &TransformPlan,
+    source: &TableInfo,
+    destination: &TableInfo,
+) -> Result<Mapping, Vec<MappingError>> {
+    let columns: Vec<Option<&ColumnInfo>> = (0..transform.table().columns.len())
+        .map(|index| source.column(&transform.passed_column(index)?.name))
+        .collect();
+    Mapping::new(transform.table(), &columns, destination)
+}
+
+/// Whether all values may be written in binary. A value that a step makes is text, and text is the
+/// same in both formats, for a destination column that is text.
+fn is_binary_compatible(transform: &TransformPlan, mapping: &Mapping) -> bool {
+    mapping.columns.iter().filter(|column| column.is_written()).all(|column| {
+        column.is_binary_compatible
+            || transform.passed_column(column.value_index).is_none()
+                && matches!(column.destination.type_oid, oid::TEXT | oid::VARCHAR)
+    })
+}
+
+/// Types that users made have a text form of their own choosing; until the catalog question for
+/// casts is asked, only those whose text is their output function's are known.
+fn type_facts(columns: &[ColumnInfo], oid: Oid) -> Option<TypeFacts> {
+    let column = columns.iter().find(|column| column.type_oid == oid)?;
+    let is_enum = column.type_kind == 'e';
+    is_enum.then_some(TypeFacts { kind: 'e', base_type: 0, has_text_cast: false })
+}
+
+/// Whether the catalog's description has every column of the stream's, with its type.
+fn knows(info: &TableInfo, table: &Table) -> bool {
+    info.name == table.name
+        && table.columns.iter().all(|column| {
+            info.column(&column.name).is_some_and(|known| known.type_oid == column.type_oid)
+        })
+}
+
+/// The catalog's description in the stream's terms: generated columns are not replicated.
+pub fn describe(info: &TableInfo) -> Table {
+    let key_names = info.key_columns();
+    let columns: Vec<Column> = info
+        .columns
+        .iter()
+        .filter(|column| column.generated == Generated::No)
+        .map(|column| Column {
+            name: column.name.clone(),
+            type_oid: column.type_oid,
+            type_modifier: column.type_modifier,
+            is_identity: key_names.contains(&column.name),
+        })
+        .collect();
+    let key = (0..columns.len()).filter(|&index| columns[index].is_identity).collect();
+    Table { id: TableId(info.oid), name: info.name.clone(), identity: info.identity, columns, key }
+}

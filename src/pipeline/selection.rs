@@ -1,0 +1,74 @@
+//! Which tables the settings mean, looked up in the source's catalog.
+
+use crate::config::settings::Settings;
+use crate::model::finding::Side;
+use crate::pg::catalog::{self, RelationSummary, TableFilter, TableInfo};
+use crate::pg::client::Client;
+use crate::pg::ident::QualifiedName;
+use crate::pipeline::error::PipelineError;
+use crate::source::publication::without_covered_partitions;
+
+/// The selected tables, and all relations beside them for what preflight has to say.
+#[derive(Debug)]
+pub struct Selection {
+    pub tables: Vec<TableInfo>,
+    pub relations: Vec<RelationSummary>,
+    /// Relations that the settings name without a wildcard.
+    pub named: Vec<QualifiedName>,
+}
+
+impl Selection {
+    pub fn names(&self) -> Vec<QualifiedName> {
+        self.tables.iter().map(|table| table.name.clone()).collect()
+    }
+}
+
+/// Reads what the settings select. A pattern or a `[[table]]` that matches nothing is an error:
+/// a typing mistake must not silently replicate less.
+pub async fn select(client: &Client, settings: &Settings) -> Result<Selection, PipelineError> {
+    let relations =
+        catalog::relations(client).await.map_err(PipelineError::catalog(Side::Source))?;
+    let unmatched = unmatched(settings, &relations);
+    if !unmatched.is_empty() {
+        return Err(PipelineError::Config { message: unmatched.join("\n") });
+    }
+    let selected: Vec<QualifiedName> = relations
+        .iter()
+        .filter(|relation| relation.is_replicable() && settings.selects(&relation.name))
+        .map(|relation| relation.name.clone())
+        .collect();
+    let tables = catalog::tables(client, TableFilter::Names(&selected)).await;
+    let tables = without_covered_partitions(tables.map_err(PipelineError::catalog(Side::Source))?);
+    if tables.is_empty() {
+        return Err(PipelineError::Config {
+            message: "include and exclude select no table at the source: name tables that exist, or create them first".to_owned(),
+        });
+    }
+    let named = relations
+        .iter()
+        .map(|relation| &relation.name)
+        .filter(|name| is_named(settings, name) && settings.selects(name))
+        .cloned()
+        .collect();
+    Ok(Selection { tables, relations, named })
+}
+
+fn is_named(settings: &Settings, name: &QualifiedName) -> bool {
+    settings.include.iter().any(|pattern| pattern.literal().as_ref() == Some(name))
+}
+
+fn unmatched(settings: &Settings, relations: &[RelationSummary]) -> Vec<String> {
+    let mut messages: Vec<String> = settings
+        .include
+        .iter()
+        .filter(|pattern| !relations.iter().any(|relation| pattern.matches(&relation.name)))
+        .map(|pattern| format!("include: pattern {pattern} matches no table at the source"))
+        .collect();
+    for table in &settings.tables {
+        let exists = relations.iter().any(|relation| relation.name == table.name);
+        if !exists {
+            messages.push(format!("[[table]] {}: no such table at the source", table.name.sql()));
+        }
+    }
+    messages
+}

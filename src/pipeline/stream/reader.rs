@@ -1,0 +1,377 @@
+//! The task that owns the replication connection: events to batches, batches to the applier,
+//! durable positions to the feedback.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::batch::{Batcher, Limits};
+use crate::model::change::{Change, TailEvent};
+use crate::pg::lsn::Lsn;
+use crate::pg::time::PgTimestamp;
+use crate::pipeline::error::PipelineError;
+use crate::pipeline::status::{Board, State, TableState};
+use crate::pipeline::stream::applier::{ApplierTask, Work};
+use crate::pipeline::stream::progress::ProgressReader;
+use crate::pipeline::stream_tables::{StreamTables, Truncated};
+use crate::source::feedback::InFlight;
+use crate::source::{IdleRule, Tail};
+
+/// Events taken in one turn before the other arms of the loop are looked at: well under a
+/// millisecond of work.
+const EVENTS_PER_TURN: usize = 1024;
+
+/// How a stream ended, other than by an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReaderEnd {
+    Shutdown,
+    /// The position asked for is applied.
+    CaughtUp,
+}
+
+/// The reader's ends of the channels.
+#[derive(Debug)]
+pub struct Links {
+    pub work: mpsc::Sender<Work>,
+    pub ready: mpsc::Receiver<()>,
+    pub progress: ProgressReader,
+}
+
+/// Where the stream is going.
+#[derive(Clone, Copy, Debug)]
+pub struct Goal {
+    /// The stream ends once this is applied.
+    pub until: Option<Lsn>,
+    /// From here on it is streaming, before it is catching up.
+    pub caught_up_at: Lsn,
+}
+
+#[derive(Debug)]
+pub struct Reader {
+    tail: Tail,
+    tables: StreamTables,
+    goal: Goal,
+    is_streaming: bool,
+    batcher: Batcher,
+    board: Board,
+    links: Links,
+    idle_rule: IdleRule,
+    /// The applier is idle and has not been given anything since it said so.
+    is_applier_ready: bool,
+    sent_count: u64,
+    /// The commit that the transaction being received announced.
+    commit_lsn: Lsn,
+    wal_end: Lsn,
+    queue_capacity_bytes: u64,
+}
+
+impl Reader {
+    pub fn new(
+        tail: Tail,
+        tables: StreamTables,
+        goal: Goal,
+        limits: Limits,
+        board: Board,
+        links: Links,
+    ) -> Reader {
+        Reader {
+            tail,
+            tables,
+            goal,
+            is_streaming: false,
+            batcher: Batcher::new(limits),
+            board,
+            links,
+            idle_rule: IdleRule::new(),
+            is_applier_ready: false,
+            sent_count: 0,
+            commit_lsn: Lsn::ZERO,
+            wal_end: Lsn::ZERO,
+            queue_capacity_bytes: 4 * limits.memory_bytes_max as u64,
+        }
+    }
+
+    /// Reads until something ends it, then lets the applier finish what it has.
+    pub async fn run(
+        mut self,
+        shutdown: CancellationToken,
+        grace: Duration,
+        mut applier: ApplierTask,
+    ) -> Result<ReaderEnd, PipelineError> {
+        let result = tokio::select! {
+            biased;
+            // The applier ends by itself only with an error: nothing else matters then.
+            ended = &mut applier => return Err(applier_error(ended)),
+            result = self.read(&shutdown) => result,
+        };
+        match result {
+            // What came before our own failure is applied, so that the position stands right
+            // before the transaction that cannot be.
+            Err(error) if error.is_about_data() => {
+                self.batcher.close();
+                self.drain(grace, &mut applier).await?;
+                Err(error)
+            }
+            Err(error) => {
+                applier.abort();
+                Err(error)
+            }
+            Ok(end) => {
+                self.drain(grace, &mut applier).await?;
+                if let Err(error) = self.tail.stop().await {
+                    tracing::debug!(%error, "the replication connection did not end in order");
+                }
+                Ok(end)
+            }
+        }
+    }
+
+    async fn read(&mut self, shutdown: &CancellationToken) -> Result<ReaderEnd, PipelineError> {
+        loop {
+            self.hand_over(Instant::now());
+            let is_idle_work_due = self.idle_deadline();
+            let deadline = self.deadline(is_idle_work_due);
+            let can_read = !self.batcher.has_closed();
+            tokio::select! {
+                biased;
+                // A stop is never late for data.
+                () = shutdown.cancelled() => return Ok(ReaderEnd::Shutdown),
+                // What became durable must reach the source even under load.
+                changed = self.links.progress.changed() => {
+                    if changed.is_ok() { self.on_progress(); }
+                    if self.is_caught_up() { return Ok(ReaderEnd::CaughtUp); }
+                }
+                // Cheap, and decides whether a batch may leave.
+                Some(()) = self.links.ready.recv(), if !self.is_applier_ready => {
+                    self.is_applier_ready = true;
+                }
+                // Full: only status updates go out until the applier takes a batch.
+                event = self.tail.next_if(can_read) => self.take_turn(event?).await?,
+                // Nothing to read at this moment: an idle applier gets what there is.
+                () = std::future::ready(()), if can_read && self.can_hand_over() => {
+                    self.batcher.close();
+                }
+                () = tokio::time::sleep_until(deadline.into()) => {}
+            }
+        }
+    }
+
+    fn can_hand_over(&self) -> bool {
+        self.is_applier_ready && self.batcher.has_ready()
+    }
+
+    /// Gives the applier the next closed batch, one that is due, or an idle position.
+    fn hand_over(&mut self, now: Instant) {
+        if !self.is_applier_ready {
+            return;
+        }
+        if !self.batcher.has_closed() && self.batcher.due().is_some_and(|due| due <= now) {
+            self.batcher.close();
+        }
+        let work = match self.batcher.next_closed() {
+            Some(batch) => Work::Batch(batch),
+            None => match self.idle_rule.due(self.in_flight(), now) {
+                Some(lsn) => Work::Idle(lsn),
+                None => return,
+            },
+        };
+        if self.links.work.try_send(work).is_ok() {
+            self.is_applier_ready = false;
+            self.sent_count += 1;
+        }
+    }
+
+    fn in_flight(&self) -> InFlight {
+        let positions = self.links.progress.borrow();
+        InFlight {
+            applied_lsn: positions.applied_lsn,
+            is_busy: positions.finished_count < self.sent_count
+                || !self.batcher.is_empty()
+                || self.tail.in_transaction(),
+        }
+    }
+
+    fn idle_deadline(&self) -> Option<Instant> {
+        self.idle_rule.next_deadline(self.in_flight(), Instant::now())
+    }
+
+    fn deadline(&self, idle: Option<Instant>) -> Instant {
+        let fallback = Instant::now() + Duration::from_secs(1);
+        // Without a ready applier neither can be acted on; its readiness wakes the loop.
+        if !self.is_applier_ready {
+            return fallback;
+        }
+        [self.batcher.due(), idle].into_iter().flatten().fold(fallback, Instant::min)
+    }
+
+    fn on_progress(&mut self) {
+        let positions = *self.links.progress.borrow_and_update();
+        self.idle_rule.on_applied();
+        self.tail.set_flushed(positions.flushed_lsn);
+        self.board.confirmed(self.tail.confirmed_lsn());
+        self.reached(positions.applied_lsn);
+        self.show_queue();
+    }
+
+    /// Nothing up to `lsn` is missing at the destination.
+    fn reached(&mut self, lsn: Lsn) {
+        if self.is_streaming || lsn < self.goal.caught_up_at {
+            return;
+        }
+        self.is_streaming = true;
+        self.board.set_state(State::Streaming, "streaming");
+        self.board.clear_error();
+        for table in self.tables.followed() {
+            self.board.table_state(&table, TableState::Ready);
+        }
+        tracing::info!(%lsn, "caught up; streaming");
+    }
+
+    fn is_caught_up(&self) -> bool {
+        let Some(until) = self.goal.until else { return false };
+        let positions = *self.links.progress.borrow();
+        positions.flushed_lsn >= until && positions.flushed_lsn >= positions.applied_lsn
+    }
+
+    /// Takes an event, and those that came with it.
+    async fn take_turn(&mut self, first: TailEvent) -> Result<(), PipelineError> {
+        self.take(first).await?;
+        for _ in 0..EVENTS_PER_TURN {
+            if self.batcher.has_closed() {
+                break;
+            }
+            match self.tail.try_next()? {
+                Some(event) => self.take(event).await?,
+                None => break,
+            }
+        }
+        self.board.received(self.tail.received_lsn(), self.tail.take_received_bytes());
+        self.board.message_received(PgTimestamp::now());
+        Ok(())
+    }
+
+    async fn take(&mut self, event: TailEvent) -> Result<(), PipelineError> {
+        match event {
+            TailEvent::Begin(begin) => {
+                self.commit_lsn = begin.commit_lsn;
+                self.batcher.begin(begin);
+            }
+            TailEvent::Change(change) => self.take_change(change).await?,
+            TailEvent::Commit(commit) => self.batcher.commit(commit, Instant::now()),
+            TailEvent::Keepalive { wal_end, reply_requested } => {
+                self.wal_end = wal_end;
+                self.idle_rule.on_keepalive(wal_end, reply_requested);
+                if !self.in_flight().is_busy {
+                    self.board.idle_up_to(wal_end);
+                    self.reached(wal_end);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn take_change(&mut self, change: Change) -> Result<(), PipelineError> {
+        match change {
+            Change::Row { table, change } => {
+                let known = self.tables.known(&table);
+                let stream_table = match known {
+                    Some(known) => known,
+                    // Asking the destination takes a while; the source must not miss us.
+                    None => tokio::select! {
+                        biased;
+                        resolved = self.tables.resolve(&table, self.commit_lsn) => resolved?,
+                        never = self.tail.keep_alive() => match never? {},
+                    },
+                };
+                if let Some((change, policy)) = stream_table.take(change, self.commit_lsn)? {
+                    self.batcher.push(change, policy);
+                }
+            }
+            Change::Truncate(truncate) => {
+                for table in &truncate.tables {
+                    if self.tables.known(table).is_none() {
+                        self.tables.resolve(table, self.commit_lsn).await?;
+                    }
+                }
+                match self.tables.truncate(truncate, self.commit_lsn)? {
+                    Truncated::Apply(change, policy) => self.batcher.push(change, policy),
+                    Truncated::Ignored => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn show_queue(&self) {
+        self.board.queue(self.batcher.memory_bytes() as u64, self.queue_capacity_bytes);
+    }
+
+    /// Hands over what is closed and waits until the applier and the mirror are done with it.
+    async fn drain(
+        &mut self,
+        grace: Duration,
+        applier: &mut ApplierTask,
+    ) -> Result<(), PipelineError> {
+        let draining = async {
+            let mut has_source = true;
+            loop {
+                self.hand_over_closed();
+                let positions = *self.links.progress.borrow_and_update();
+                self.tail.set_flushed(positions.flushed_lsn);
+                let is_done = positions.finished_count >= self.sent_count
+                    && !self.batcher.has_closed()
+                    && positions.flushed_lsn >= positions.applied_lsn;
+                if is_done {
+                    return Ok(());
+                }
+                tokio::select! {
+                    biased;
+                    changed = self.links.progress.changed() => {
+                        if changed.is_err() { return Ok(()); }
+                    }
+                    Some(()) = self.links.ready.recv(), if !self.is_applier_ready => {
+                        self.is_applier_ready = true;
+                    }
+                    ended = &mut *applier => return Err(applier_error(ended)),
+                    // A source that is gone does not stop the destination's last commit.
+                    _ = self.tail.keep_alive(), if has_source => {
+                        tracing::debug!("the replication connection ended during the drain");
+                        has_source = false;
+                    }
+                }
+            }
+        };
+        match tokio::time::timeout(grace, draining).await {
+            Ok(result) => result,
+            Err(_) => {
+                tracing::warn!(
+                    grace_seconds = grace.as_secs_f64(),
+                    "the batch in hand did not finish in time and is rolled back"
+                );
+                applier.abort();
+                Ok(())
+            }
+        }
+    }
+
+    fn hand_over_closed(&mut self) {
+        if self.is_applier_ready
+            && let Some(batch) = self.batcher.next_closed()
+            && self.links.work.try_send(Work::Batch(batch)).is_ok()
+        {
+            self.is_applier_ready = false;
+            self.sent_count += 1;
+        }
+    }
+}
+
+fn applier_error(
+    ended: Result<Result<(), crate::apply::ApplyError>, tokio::task::JoinError>,
+) -> PipelineError {
+    match ended {
+        Ok(Err(error)) => error.into(),
+        Ok(Ok(())) => PipelineError::TaskEnded { task: "applier" },
+        Err(error) => PipelineError::TaskFailed { task: "applier", source: error },
+    }
+}

@@ -1,0 +1,158 @@
+//! Attempt after attempt: what to do about the error of the last one.
+//!
+//! **Invariant:** a permanent error ends it or is waited out with growing pauses; there is no hot
+//! loop. Each condition is logged at ERROR once, then at WARN every ten minutes.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::checkpoint::Store;
+use crate::model::finding::Side;
+use crate::pipeline::attempt::{Attempt, AttemptEnd, Memory};
+use crate::pipeline::backoff::Backoff;
+use crate::pipeline::code::Code;
+use crate::pipeline::context::Context;
+use crate::pipeline::error::PipelineError;
+use crate::pipeline::policy::{Disposition, judge};
+use crate::pipeline::status::{ErrorReport, State};
+
+/// How often a condition that lasts is logged again.
+const REMINDER: Duration = Duration::from_secs(600);
+
+/// How a pipeline ended.
+#[derive(Debug)]
+pub enum RunEnd {
+    Shutdown,
+    CaughtUp,
+    Failed { code: Code, error: PipelineError },
+}
+
+/// Runs attempts until one ends the pipeline.
+pub async fn supervise(
+    context: &Context,
+    store: &Arc<Store>,
+    until_caught_up: bool,
+    shutdown: &CancellationToken,
+) -> RunEnd {
+    let mut memory = Memory::default();
+    let mut backoff = Backoff::default();
+    let mut log = ConditionLog::default();
+    loop {
+        let attempt = Attempt { context, store, memory: &mut memory, until_caught_up, shutdown };
+        let started_at = context.board.status().positions.applied;
+        let result = tokio::select! {
+            biased;
+            result = Box::pin(attempt.run()) => result,
+            () = forced(shutdown, context.settings.shutdown_grace) => return RunEnd::Shutdown,
+        };
+        let error = match result {
+            Ok(AttemptEnd::Shutdown) => return RunEnd::Shutdown,
+            Ok(AttemptEnd::CaughtUp) => return RunEnd::CaughtUp,
+            Err(_) if shutdown.is_cancelled() => return RunEnd::Shutdown,
+            Err(error) => error,
+        };
+        if context.board.status().positions.applied > started_at {
+            backoff.reset();
+        }
+        let verdict = judge(&error, memory.was_connected);
+        log.report(&error, verdict.code, verdict.disposition);
+        let message = error.chain();
+        context.board.set_error(ErrorReport {
+            stage: stage(&error),
+            code: verdict.code.as_str(),
+            message: message.clone(),
+            table: error.table().cloned(),
+        });
+        let state = match verdict.disposition {
+            Disposition::Exit => return RunEnd::Failed { code: verdict.code, error },
+            Disposition::Hold => State::Degraded,
+            Disposition::Retry => State::Backoff,
+        };
+        context.board.set_state(state, format!("{}: {message}", verdict.code));
+        let delay = backoff.next_delay();
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return RunEnd::Shutdown,
+            () = tokio::time::sleep(delay) => {}
+        }
+        context.board.reconnect(side(&error));
+    }
+}
+
+/// Ends a while after the stop was asked for: an attempt that hangs in a connect or a query is
+/// dropped, and its transactions roll back.
+async fn forced(shutdown: &CancellationToken, grace: Duration) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(grace).await;
+}
+
+fn side(error: &PipelineError) -> Side {
+    match error {
+        PipelineError::Tail(_) => Side::Source,
+        PipelineError::Query { side, .. }
+        | PipelineError::Catalog { side, .. }
+        | PipelineError::Wire { side, .. } => *side,
+        PipelineError::Copy { source, .. } => side(source),
+        PipelineError::Connect(error) if error.side() == Side::Source.label() => Side::Source,
+        _ => Side::Destination,
+    }
+}
+
+fn stage(error: &PipelineError) -> &'static str {
+    match error {
+        PipelineError::Connect(_) => "connect",
+        PipelineError::Tail(_) => "stream",
+        PipelineError::Apply(_) => "apply",
+        PipelineError::Checkpoint(_) | PipelineError::Store(_) => "checkpoint",
+        PipelineError::Preflight(_) | PipelineError::Config { .. } => "preflight",
+        PipelineError::Copy { .. } | PipelineError::Rewritten { .. } => "snapshot",
+        _ => "pipeline",
+    }
+}
+
+/// Logs a condition when it is new, and again now and then.
+#[derive(Debug, Default)]
+struct ConditionLog {
+    last: Option<(String, Instant)>,
+    attempt_count: u64,
+}
+
+impl ConditionLog {
+    fn report(&mut self, error: &PipelineError, code: Code, disposition: Disposition) {
+        let text = error.chain();
+        let key = format!("{code} {:?} {}", error.table(), error);
+        self.attempt_count += 1;
+        let is_known = self.last.as_ref().is_some_and(|(known, _)| *known == key);
+        let server = error.server_error();
+        let constraint = server.as_ref().and_then(|server| server.constraint.as_deref());
+        let table = error.table().map(ToString::to_string);
+        let hint = server.as_ref().and_then(|server| server.hint.as_deref());
+        if !is_known {
+            self.attempt_count = 1;
+            self.last = Some((key, Instant::now()));
+            match disposition {
+                Disposition::Retry => {
+                    tracing::warn!(code = code.as_str(), table, constraint, hint, "{text}");
+                }
+                Disposition::Hold | Disposition::Exit => {
+                    tracing::error!(code = code.as_str(), table, constraint, hint, "{text}");
+                }
+            }
+            return;
+        }
+        if let Some((_, logged)) = &mut self.last
+            && logged.elapsed() >= REMINDER
+        {
+            *logged = Instant::now();
+            tracing::warn!(
+                code = code.as_str(),
+                table,
+                constraint,
+                attempt = self.attempt_count,
+                "{text}"
+            );
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The replication stream of one connection: messages in, events out, status updates on their own
+//! timer.
+//!
+//! The server ends a stream whose client is silent for `wal_sender_timeout`. So every wait in here
+//! is also a wait for the next status update, and a caller that cannot take another event waits in
+//! [`Tail::keep_alive`] instead of elsewhere.
+//!
+//! **Invariant:** [`Tail::next`] and [`Tail::keep_alive`] are cancel-safe: no event and no byte is
+//! lost when they are dropped.
+
+use std::time::{Duration, Instant};
+
+use crate::model::change::TailEvent;
+use crate::pg::lsn::Lsn;
+use crate::pg::server_error::ServerError;
+use crate::pg::time::PgTimestamp;
+use crate::pgoutput::{self, DecodeError};
+use crate::source::assemble::Assembler;
+use crate::source::error::AssembleError;
+use crate::source::feedback::Feedback;
+use crate::source::relation::{KeyLookup, RelationCache};
+use crate::wire::{
+    CopyBoth, Envelope, Session, StatusUpdate, StreamOptions, WireError, start_replication_sql,
+};
+
+/// How often the source hears from us at least. A third of the smallest `wal_sender_timeout` that
+/// anybody runs with (3 s); its default is 60 s.
+const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Events between two looks at the clock while the stream is busy: about a millisecond's worth.
+const EVENTS_PER_CLOCK_LOOK: u32 = 512;
+
+#[derive(Debug, thiserror::Error)]
+pub enum TailError {
+    #[error("the replication connection failed")]
+    Wire(#[from] WireError),
+    #[error("the replication stream holds a message that cannot be read")]
+    Decode(#[from] DecodeError),
+    #[error("the replication stream breaks the protocol")]
+    Assemble(#[from] AssembleError),
+    /// PostgreSQL 18 and up skips a missing publication with a warning, and its rows with it.
+    #[error("the source cannot use a publication of ours: {0}")]
+    Publication(Box<ServerError>),
+    #[error("the source ended the replication stream")]
+    Ended,
+}
+
+/// One replication connection that streams.
+#[derive(Debug)]
+pub struct Tail {
+    copy_both: CopyBoth,
+    assembler: Assembler,
+    feedback: Feedback,
+    received_lsn: Lsn,
+    received_bytes: u64,
+    confirmed_lsn: Lsn,
+    events_to_clock_look: u32,
+}
+
+impl Tail {
+    /// Starts streaming at `resume_lsn`, the destination's checkpoint.
+    pub async fn start(
+        session: Session,
+        slot: &str,
+        resume_lsn: Lsn,
+        options: &StreamOptions,
+        keys: KeyLookup,
+    ) -> Result<Tail, TailError> {
+        let sql = start_replication_sql(slot, resume_lsn, options);
+        let copy_both = session.start_replication(&sql).await?;
+        let mut feedback = Feedback::new(STATUS_INTERVAL);
+        feedback.set_flushed(resume_lsn);
+        Ok(Tail {
+            copy_both,
+            assembler: Assembler::new(RelationCache::new(keys), resume_lsn),
+            feedback,
+            received_lsn: resume_lsn,
+            received_bytes: 0,
+            confirmed_lsn: resume_lsn,
+            events_to_clock_look: 0,
+        })
+    }
+
+    /// Everything before `lsn` is durable at the destination and in the local mirror.
+    pub fn set_flushed(&mut self, lsn: Lsn) {
+        self.feedback.set_flushed(lsn);
+    }
+
+    pub fn received_lsn(&self) -> Lsn {
+        self.received_lsn
+    }
+
+    /// The position last reported as flushed.
+    pub fn confirmed_lsn(&self) -> Lsn {
+        self.confirmed_lsn
+    }
+
+    /// Bytes received since the last call.
+    pub fn take_received_bytes(&mut self) -> u64 {
+        std::mem::take(&mut self.received_bytes)
+    }
+
+    pub fn in_transaction(&self) -> bool {
+        self.assembler.in_transaction()
+    }
+
+    /// The last transaction left out because it was applied before.
+    pub fn last_skipped(&self) -> Option<crate::model::change::Commit> {
+        self.assembler.last_skipped()
+    }
+
+    /// The next event already received; none when the next one needs the network.
+    pub fn try_next(&mut self) -> Result<Option<TailEvent>, TailError> {
+        while let Some(envelope) = self.copy_both.try_recv()? {
+            if let Some(event) = self.take(envelope)? {
+                return Ok(Some(event));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next event.
+    pub async fn next(&mut self) -> Result<TailEvent, TailError> {
+        loop {
+            if self.events_to_clock_look == 0 {
+                self.report_if_due().await?;
+                self.events_to_clock_look = EVENTS_PER_CLOCK_LOOK;
+            }
+            self.events_to_clock_look -= 1;
+            if let Some(event) = self.try_next()? {
+                return Ok(event);
+            }
+            self.report_if_due().await?;
+            let deadline = self.feedback.next_deadline(Instant::now());
+            tokio::select! {
+                biased;
+                // Data first: the timer comes again.
+                envelope = self.copy_both.recv() => {
+                    if let Some(event) = self.take(envelope?)? {
+                        return Ok(event);
+                    }
+                }
+                () = tokio::time::sleep_until(deadline.into()) => {}
+            }
+        }
+    }
+
+    /// [`Tail::next`] if the caller can take an event, else [`Tail::keep_alive`].
+    pub async fn next_if(&mut self, can_take: bool) -> Result<TailEvent, TailError> {
+        if can_take {
+            return self.next().await;
+        }
+        match self.keep_alive().await? {}
+    }
+
+    /// Sends status updates as they fall due and reads nothing. Ends only with an error.
+    pub async fn keep_alive(&mut self) -> Result<std::convert::Infallible, TailError> {
+        loop {
+            self.report_if_due().await?;
+            let deadline = self.feedback.next_deadline(Instant::now());
+            tokio::time::sleep_until(deadline.into()).await;
+        }
+    }
+
+    async fn report_if_due(&mut self) -> Result<(), TailError> {
+        let Some(lsns) = self.feedback.due(Instant::now()) else {
+            return Ok(());
+        };
+        let update = StatusUpdate {
+            written: lsns.written,
+            flushed: lsns.flushed,
+            applied: lsns.applied,
+            clock: PgTimestamp::now(),
+            reply_requested: false,
+        };
+        self.copy_both.send_status(update).await?;
+        self.confirmed_lsn = self.confirmed_lsn.max(lsns.flushed);
+        Ok(())
+    }
+
+    fn take(&mut self, envelope: Envelope) -> Result<Option<TailEvent>, TailError> {
+        match envelope {
+            Envelope::Data { start_lsn, payload, .. } => {
+                self.received_bytes += payload.len() as u64;
+                self.received_lsn = self.received_lsn.max(start_lsn);
+                self.feedback.set_received(start_lsn);
+                // Streaming of unfinished transactions is never asked for.
+                let message = pgoutput::decode(payload, false)?;
+                Ok(self.assembler.feed(message)?)
+            }
+            Envelope::Keepalive { wal_end, reply_requested, .. } => {
+                self.received_lsn = self.received_lsn.max(wal_end);
+                self.feedback.set_received(wal_end);
+                self.feedback.on_keepalive(reply_requested);
+                Ok(Some(TailEvent::Keepalive { wal_end, reply_requested }))
+            }
+            Envelope::Notice(notice) if is_publication_skipped(&notice) => {
+                Err(TailError::Publication(notice))
+            }
+            Envelope::Notice(notice) => {
+                tracing::warn!(notice = %notice, "the source sent a notice");
+                Ok(None)
+            }
+            Envelope::End => {
+                self.assembler.finish()?;
+                Err(TailError::Ended)
+            }
+        }
+    }
+
+    /// Reports what is durable and ends the stream in order.
+    pub async fn stop(mut self) -> Result<(), TailError> {
+        let lsns = self.feedback.final_report();
+        let update = StatusUpdate {
+            written: lsns.written,
+            flushed: lsns.flushed,
+            applied: lsns.applied,
+            clock: PgTimestamp::now(),
+            reply_requested: false,
+        };
+        self.copy_both.send_status(update).await?;
+        self.copy_both.finish().await?;
+        Ok(())
+    }
+}
+
+/// `skipped loading publication "…"` (55000, `pgoutput.c` of version 18).
+fn is_publication_skipped(notice: &ServerError) -> bool {
+    notice.code == tokio_postgres::error::SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE
+        && notice.message.contains("publication")
+}
