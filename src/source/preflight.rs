@@ -52,7 +52,9 @@ pub async fn findings(
     let tables = request.publication.tables;
     findings.extend(tables.iter().flat_map(|table| table_findings(request.facts, table)));
     let mut oids: Vec<Oid> = tables.iter().map(|table| table.oid).collect();
-    let leaves = catalog::partition_leaves(client, &oids).await?;
+    let is_root = |table: &&TableInfo| table.kind == RelationKind::Partitioned;
+    let roots: Vec<Oid> = tables.iter().filter(is_root).map(|table| table.oid).collect();
+    let leaves = catalog::partition_leaves(client, &roots).await?;
     oids.extend(leaves.iter().map(|leaf| leaf.oid));
     let privileges = catalog::privileges(client, &oids).await?;
     findings.extend(privilege_findings(&request.facts.role, &privileges));

@@ -45,8 +45,10 @@ pub struct PublicationPlan {
     pub names: Vec<String>,
     /// Publications that are ours once the statements have run: to be recorded before they do.
     pub owned: Vec<String>,
-    /// In order, for one transaction; empty where everything is as wanted.
+    /// In order; empty where everything is as wanted.
     pub statements: Vec<String>,
+    /// There are more tables than one transaction could lock: each statement is one of its own.
+    pub is_split: bool,
     /// Publications that the statements create.
     pub created: Vec<String>,
     /// Tables that the statements add: only their owners may.
@@ -100,10 +102,11 @@ pub async fn ensure(
     if plan.findings.iter().any(|finding| finding.severity == Severity::Error) {
         return Err(PublicationError::Unsuitable { findings: plan.findings });
     }
-    if !plan.statements.is_empty() {
-        // Several statements in one message are one transaction, undone whole on an error.
-        let sql = plan.statements.join("; ");
-        client.batch_execute(&sql).await.map_err(PublicationError::Statement)?;
+    // Several statements in one message are one transaction, undone whole on an error.
+    let transactions =
+        if plan.is_split { plan.statements.clone() } else { vec![plan.statements.join("; ")] };
+    for transaction in transactions.iter().filter(|sql| !sql.is_empty()) {
+        client.batch_execute(transaction).await.map_err(PublicationError::Statement)?;
     }
     Ok(plan)
 }
@@ -143,6 +146,11 @@ pub fn plan_for(
     }
     plan
 }
+
+/// Tables in one statement. Each is locked until its transaction ends, and a server with default
+/// settings has room for some 6,000 locks in all (`max_locks_per_transaction`); fewer only means
+/// more statements.
+const TABLES_PER_STATEMENT: usize = 500;
 
 /// `publish` of the two kinds of publication we make.
 const EVERYTHING: &str = "insert, update, delete, truncate";
@@ -184,7 +192,9 @@ fn plan_own(
         plan.names.push(second.clone());
         plan.owned.push(second);
     }
-    // Drops come first: a table that changes sides is never in both.
+    // Drops come first: a table that changes sides is never in both. It must not be in neither for
+    // a moment: only where nothing is dropped may each statement stand alone.
+    plan.is_split = changes.drops.is_empty() && changes.added.len() > TABLES_PER_STATEMENT;
     plan.statements = changes.drops;
     plan.statements.extend(changes.adds);
     plan.created = changes.created;
@@ -249,29 +259,36 @@ impl Changes {
         present: Option<&PublicationInfo>,
         tables: &[TableInfo],
     ) {
-        let Some(present) = present else {
-            self.adds.push(create_statement(name, publish, tables));
-            self.created.push(name.to_owned());
-            self.added.extend(tables.iter().map(|table| table.name.clone()));
-            return;
-        };
         let wanted: BTreeSet<&QualifiedName> = tables.iter().map(|table| &table.name).collect();
+        let Some(present) = present else {
+            let first = &tables[..tables.len().min(TABLES_PER_STATEMENT)];
+            self.adds.push(create_statement(name, publish, first));
+            self.created.push(name.to_owned());
+            self.added.extend(first.iter().map(|table| table.name.clone()));
+            let rest = &tables[first.len()..];
+            return self.add(name, &rest.iter().map(|table| &table.name).collect::<Vec<_>>());
+        };
         let members: BTreeSet<&QualifiedName> = present.members.iter().collect();
         let extra = list(members.difference(&wanted).copied());
         if !extra.is_empty() {
             self.drops.push(format!("ALTER PUBLICATION {} DROP TABLE {extra}", identifier(name)));
         }
-        let missing = list(wanted.difference(&members).copied());
-        if !missing.is_empty() {
-            self.added.extend(wanted.difference(&members).map(|&name| name.clone()));
-            self.adds.push(format!("ALTER PUBLICATION {} ADD TABLE {missing}", identifier(name)));
-        }
+        self.add(name, &wanted.difference(&members).copied().collect::<Vec<_>>());
         if !present.via_root || published_operations(present) != publish {
             self.adds.push(format!(
                 "ALTER PUBLICATION {} SET ({})",
                 identifier(name),
                 options(publish)
             ));
+        }
+    }
+
+    fn add(&mut self, name: &str, tables: &[&QualifiedName]) {
+        for chunk in tables.chunks(TABLES_PER_STATEMENT) {
+            let chunk_list = list(chunk.iter().copied());
+            self.adds
+                .push(format!("ALTER PUBLICATION {} ADD TABLE {chunk_list}", identifier(name)));
+            self.added.extend(chunk.iter().map(|&table| table.clone()));
         }
     }
 }

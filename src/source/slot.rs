@@ -243,18 +243,6 @@ fn judge_free(slot: &SlotInfo) -> Result<(), SlotError> {
     }
 }
 
-/// A timeline history file's text (`TIMELINE_HISTORY`): `timeline <tab> switch position <tab> reason`
-/// a line, `#` comments. Unreadable lines are left out: what they would have allowed is refused.
-pub fn parse_timeline_history(text: &str) -> Vec<TimelineSwitch> {
-    let line = |line: &str| {
-        let mut words = line.split_whitespace();
-        let timeline = words.next()?.parse().ok()?;
-        let switch_lsn = words.next()?.parse().ok()?;
-        Some(TimelineSwitch { timeline, switch_lsn })
-    };
-    text.lines().filter_map(line).collect()
-}
-
 /// Drops the slot; one that does not exist (any more) is no error.
 pub async fn drop_slot(client: &Client, name: &str) -> Result<(), tokio_postgres::Error> {
     let sql = format!(

@@ -6,7 +6,9 @@ SELECT pg_catalog.current_setting('server_version_num')::pg_catalog.int4,
        pg_catalog.current_setting('max_replication_slots')::pg_catalog.int4,
        (SELECT pg_catalog.count(*)::pg_catalog.int4 FROM pg_catalog.pg_replication_slots),
        pg_catalog.current_setting('max_wal_senders')::pg_catalog.int4,
-       (SELECT pg_catalog.count(*)::pg_catalog.int4 FROM pg_catalog.pg_stat_replication),
+       -- A connection that has not started to stream may be our own: it is what we need one for.
+       (SELECT pg_catalog.count(*)::pg_catalog.int4 FROM pg_catalog.pg_stat_replication r
+         WHERE r.state IS DISTINCT FROM 'startup'),
        d.oid,
        d.datname::pg_catalog.text,
        pg_catalog.pg_encoding_to_char(d.encoding)::pg_catalog.text,

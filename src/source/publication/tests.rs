@@ -219,3 +219,18 @@ fn a_publication_that_breaks_the_application_is_a_warning() {
     let plan = planned(&[], &[unkeyed("log")], &existing, &[published("log", None)]);
     assert!(plan.findings[0].message.starts_with("the server refuses its updates"));
 }
+
+#[test]
+fn thousands_of_tables_are_added_by_statements_that_stand_alone() {
+    let tables: Vec<TableInfo> = (0..1200).map(|number| keyed(&format!("t{number:04}"))).collect();
+    let plan = planned(&[], &tables, &[], &[]);
+    assert!(plan.is_split);
+    let counts: Vec<usize> =
+        plan.statements.iter().map(|sql| sql.matches("\"public\"").count()).collect();
+    assert_eq!(counts, [500, 500, 200]);
+    assert!(plan.statements[0].starts_with("CREATE PUBLICATION \"p\" FOR TABLE"));
+    assert!(plan.statements[2].starts_with("ALTER PUBLICATION \"p\" ADD TABLE"));
+    let moving = [publication("p", EVERYTHING, &["gone"])];
+    let plan = planned(&["p"], &tables, &moving, &[]);
+    assert!(!plan.is_split, "a table that moves must not be in neither for a moment");
+}

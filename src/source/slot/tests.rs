@@ -152,12 +152,10 @@ fn another_system_is_named_before_its_slot_is_looked_at() {
 
 #[test]
 fn a_promotion_goes_on_only_from_before_the_fork() {
-    let history = parse_timeline_history("1\t0/C8\tno recovery target specified\n\n2\t0/190\tx\n");
-    let switches = [
+    let history = [
         TimelineSwitch { timeline: 1, switch_lsn: lsn(200) },
         TimelineSwitch { timeline: 2, switch_lsn: lsn(400) },
     ];
-    assert_eq!(history, switches);
     let promoted = PresentSource { timeline: 3, history: &history, ..present() };
     let on = |timeline: u32, applied: u64| {
         let remembered = RememberedSource { timeline, ..at(Some(applied)) };
