@@ -200,3 +200,6 @@ pub(crate) fn network(phase: &'static str, error: &io::Error) -> Failure {
     };
     Failure::Network { kind: error.kind(), phase, reason }
 }
+
+#[cfg(test)]
+mod tests;

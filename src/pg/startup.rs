@@ -212,3 +212,6 @@ pub(crate) fn failure(error: WireError) -> Failure {
 fn unexpected(message: &Message) -> Failure {
     failure(WireError::unexpected(message, PHASE))
 }
+
+#[cfg(test)]
+mod tests;

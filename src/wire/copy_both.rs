@@ -130,3 +130,6 @@ impl CopyBoth {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -131,3 +131,6 @@ impl<'a> CopyIn<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

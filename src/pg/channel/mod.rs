@@ -5,6 +5,9 @@
 //! at any await and the next call goes on where it stopped; while a write is blocked, reading goes
 //! on, so that two sides that both write cannot wait for each other.
 
+mod error;
+mod query;
+
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -13,11 +16,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use fallible_iterator::FallibleIterator;
-use postgres_protocol::message::backend::{DataRowBody, Message};
+use postgres_protocol::message::backend::Message;
 use postgres_protocol::message::frontend;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+pub use self::error::WireError;
+pub(crate) use self::error::server_error;
+pub use self::query::TextRows;
 use crate::pg::server_error::ServerError;
 use crate::pg::stream::Stream;
 
@@ -45,60 +50,6 @@ pub mod tag {
     pub const COPY_DATA: u8 = b'd';
     pub const ERROR_RESPONSE: u8 = b'E';
 }
-
-/// What can go wrong on a connection of our own.
-#[derive(Debug, thiserror::Error)]
-pub enum WireError {
-    #[error("{0}")]
-    Server(Box<ServerError>),
-    #[error("connection lost")]
-    Io(#[source] io::Error),
-    #[error("the server closed the connection")]
-    Closed,
-    #[error("unexpected message \"{}\": {message}", tag.escape_ascii())]
-    Protocol { tag: u8, message: String },
-    #[error(
-        "message \"{}\" of {bytes} bytes is larger than the limit of {limit}",
-        tag.escape_ascii()
-    )]
-    TooLarge { tag: u8, bytes: usize, limit: usize },
-}
-
-impl WireError {
-    /// Whether a new connection may fare better.
-    pub fn is_transient(&self) -> bool {
-        match self {
-            WireError::Server(error) => error.is_transient(),
-            WireError::Io(_) | WireError::Closed => true,
-            WireError::Protocol { .. } | WireError::TooLarge { .. } => false,
-        }
-    }
-
-    pub fn server_error(&self) -> Option<&ServerError> {
-        match self {
-            WireError::Server(error) => Some(error),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn protocol(tag: u8, message: impl Into<String>) -> WireError {
-        WireError::Protocol { tag, message: message.into() }
-    }
-
-    /// A message that does not belong at this point.
-    pub(crate) fn unexpected(message: &Message, during: &str) -> WireError {
-        WireError::protocol(message_tag(message), format!("not expected during {during}"))
-    }
-}
-
-impl From<ServerError> for WireError {
-    fn from(error: ServerError) -> WireError {
-        WireError::Server(Box::new(error))
-    }
-}
-
-/// The text rows of all statements of one simple query.
-pub type TextRows = Vec<Vec<Option<String>>>;
 
 #[derive(Debug)]
 pub struct Channel {
@@ -330,72 +281,6 @@ impl Channel {
         None
     }
 
-    // === Simple queries ===
-
-    /// Refuses when an earlier request was dropped before its replies were read; otherwise marks
-    /// the connection as busy until [`Channel::end_request`].
-    pub fn begin_request(&mut self) -> Result<(), WireError> {
-        if self.is_busy {
-            return Err(WireError::protocol(
-                b'Q',
-                "an earlier request on this connection was given up half-way",
-            ));
-        }
-        self.is_busy = true;
-        Ok(())
-    }
-
-    pub fn end_request(&mut self) {
-        self.is_busy = false;
-    }
-
-    /// Sends a simple query; the replies are the caller's.
-    pub async fn send_query(&mut self, sql: &str) -> Result<(), WireError> {
-        self.begin_request()?;
-        frontend::query(sql, &mut self.output)
-            .map_err(|error| WireError::protocol(b'Q', error.to_string()))?;
-        self.flush().await
-    }
-
-    /// Runs `sql` (any number of statements) and returns all rows as text.
-    pub async fn simple_query(&mut self, sql: &str) -> Result<TextRows, WireError> {
-        self.send_query(sql).await?;
-        let mut rows = Vec::new();
-        loop {
-            match self.message().await? {
-                Message::DataRow(body) => rows.push(text_row(&body)?),
-                Message::RowDescription(_)
-                | Message::CommandComplete(_)
-                | Message::EmptyQueryResponse
-                | Message::NoticeResponse(_) => {}
-                Message::ReadyForQuery(_) => {
-                    self.end_request();
-                    return Ok(rows);
-                }
-                Message::ErrorResponse(body) => {
-                    let error = server_error(&body)?;
-                    return Err(self.after_error(error).await);
-                }
-                other => return Err(WireError::unexpected(&other, "a simple query")),
-            }
-        }
-    }
-
-    /// Reads up to ReadyForQuery after an ErrorResponse, so that the connection can be used on.
-    /// A fatal error is followed by the end of the connection instead.
-    pub async fn after_error(&mut self, error: ServerError) -> WireError {
-        loop {
-            match self.message().await {
-                Ok(Message::ReadyForQuery(_)) => {
-                    self.end_request();
-                    return error.into();
-                }
-                Ok(_) => {}
-                Err(_) => return error.into(),
-            }
-        }
-    }
-
     /// Says goodbye, so that the server does not log a lost connection. Errors do not matter.
     pub async fn terminate(mut self) {
         frontend::terminate(&mut self.output);
@@ -406,13 +291,6 @@ impl Channel {
         };
         let _ = tokio::time::timeout(LAST_WORDS_LIMIT, goodbye).await;
     }
-}
-
-pub(crate) fn server_error(
-    body: &postgres_protocol::message::backend::ErrorResponseBody,
-) -> Result<ServerError, WireError> {
-    ServerError::from_fields(body.fields())
-        .ok_or_else(|| WireError::protocol(tag::ERROR_RESPONSE, "its fields are cut short"))
 }
 
 fn peek_at(input: &[u8], limit: usize) -> Result<Option<(u8, usize)>, WireError> {
@@ -431,23 +309,6 @@ fn peek_at(input: &[u8], limit: usize) -> Result<Option<(u8, usize)>, WireError>
     Ok(Some((tag, bytes)))
 }
 
-fn text_row(body: &DataRowBody) -> Result<Vec<Option<String>>, WireError> {
-    let mut row = Vec::new();
-    let mut ranges = body.ranges();
-    let bad = |message: &str| WireError::protocol(b'D', message);
-    while let Some(range) = ranges.next().map_err(|_| bad("its values are cut short"))? {
-        row.push(match range {
-            None => None,
-            Some(range) => {
-                let bytes = body.buffer().get(range).ok_or_else(|| bad("a value is cut short"))?;
-                let text = std::str::from_utf8(bytes).map_err(|_| bad("a value is not UTF-8"))?;
-                Some(text.to_owned())
-            }
-        });
-    }
-    Ok(row)
-}
-
 /// The ways a peer's going shows in a read or a write, as one.
 fn closed_or(error: io::Error) -> WireError {
     match error.kind() {
@@ -456,39 +317,5 @@ fn closed_or(error: io::Error) -> WireError {
     }
 }
 
-fn message_tag(message: &Message) -> u8 {
-    match message {
-        Message::AuthenticationCleartextPassword
-        | Message::AuthenticationGss
-        | Message::AuthenticationKerberosV5
-        | Message::AuthenticationMd5Password(_)
-        | Message::AuthenticationOk
-        | Message::AuthenticationScmCredential
-        | Message::AuthenticationSspi
-        | Message::AuthenticationGssContinue(_)
-        | Message::AuthenticationSasl(_)
-        | Message::AuthenticationSaslContinue(_)
-        | Message::AuthenticationSaslFinal(_) => b'R',
-        Message::BackendKeyData(_) => b'K',
-        Message::BindComplete => b'2',
-        Message::CloseComplete => b'3',
-        Message::CommandComplete(_) => b'C',
-        Message::CopyData(_) => b'd',
-        Message::CopyDone => b'c',
-        Message::CopyInResponse(_) => b'G',
-        Message::CopyOutResponse(_) => b'H',
-        Message::DataRow(_) => b'D',
-        Message::EmptyQueryResponse => b'I',
-        Message::ErrorResponse(_) => b'E',
-        Message::NoData => b'n',
-        Message::NoticeResponse(_) => b'N',
-        Message::NotificationResponse(_) => b'A',
-        Message::ParameterDescription(_) => b't',
-        Message::ParameterStatus(_) => b'S',
-        Message::ParseComplete => b'1',
-        Message::PortalSuspended => b's',
-        Message::ReadyForQuery(_) => b'Z',
-        Message::RowDescription(_) => b'T',
-        _ => b'?',
-    }
-}
+#[cfg(test)]
+mod tests;
