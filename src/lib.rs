@@ -16,47 +16,47 @@
 
 #![forbid(unsafe_code)]
 
-/// Ground: Postgres facts; knows nothing about our pipeline.
+// Ground: Postgres facts; knows nothing about our pipeline.
 pub mod pg;
 
-/// Ground: the nouns (table, row, change, finding).
+// Ground: the nouns (table, row, change, finding).
 pub mod model;
 
-/// The file as written, the settings as meant.
+// The file as written, the settings as meant.
 pub mod config;
 
-/// Every metric, registered once; handles are passed down to the stages.
+// Every metric, registered once; handles are passed down to the stages.
 pub mod metrics;
 
-/// Bytes on a connection of our own: replication, COPY out, COPY in.
+// Bytes on a connection of our own: replication, COPY out, COPY in.
 pub mod wire;
 
-/// Bytes to messages; pure.
+// Bytes to messages; pure.
 pub mod pgoutput;
 
-/// Messages to changes, and what we promise back to the source.
+// Messages to changes, and what we promise back to the source.
 pub mod source;
 
-/// Rows as of one LSN.
+// Rows as of one LSN.
 pub mod snapshot;
 
-/// Per-table row functions; pure.
+// Per-table row functions; pure.
 pub mod transform;
 
-/// Whole transactions folded to net effects; pure.
+// Whole transactions folded to net effects; pure.
 pub mod batch;
 
-/// What survives a restart: the destination's row, and its local mirror.
+// What survives a restart: the destination's row, and its local mirror.
 pub mod checkpoint;
 
-/// Net effects to the destination.
+// Net effects to the destination.
 pub mod apply;
 
-/// The only module that knows everything: assembles the stages and owns the tasks.
+// The only module that knows everything: assembles the stages and owns the tasks.
 pub mod pipeline;
 
-/// What the agent shows: metrics, health, status. Read-only.
+// What the agent shows: metrics, health, status. Read-only.
 pub mod http;
 
-/// The command line: one file per verb, thin.
+// The command line: one file per verb, thin.
 pub mod cli;

@@ -24,10 +24,11 @@ use super::database::Database;
 use super::installation::{self, Installation, default_installation, server_command};
 use super::wait;
 
-/// Small and quick: nothing here has to survive a power cut.
+/// Small and quick: nothing here has to survive a power cut. Commits stay synchronous, because
+/// `pg_current_wal_lsn()` is how far WAL is written: with asynchronous ones it may lie before a
+/// commit that has returned, and "caught up to there" would mean nothing.
 const SETTINGS: &str = "
 fsync = off
-synchronous_commit = off
 full_page_writes = off
 wal_level = logical
 shared_buffers = 16MB
