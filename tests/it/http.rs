@@ -1,7 +1,7 @@
 //! What the agent shows: health, status, metrics, the page; read-only, and true.
 
 use crate::support::agent::Agent;
-use crate::support::cluster::{Stop, pair};
+use crate::support::cluster::{Cluster, Spec, Stop, pair};
 use crate::support::wait;
 
 #[tokio::test]
@@ -116,13 +116,8 @@ async fn metrics_are_exported_before_anything_happens() {
     let mut agent = Agent::between(&source, &destination);
     agent.start_and_stream().await;
     agent.caught_up().await;
-    let mut missing = Vec::new();
-    for name in NAMES {
-        if agent.metric(&format!("sync_agent_{name}"), &[]).await.is_none() {
-            missing.push(*name);
-        }
-    }
-    assert_eq!(missing, Vec::<&str>::new(), "{}", agent.get("/metrics").await.1);
+    let names: Vec<String> = NAMES.iter().map(|name| format!("sync_agent_{name}")).collect();
+    wait_until_exported(&mut agent, &names).await;
     let streaming = agent.metric("sync_agent_state", &["state=\"streaming\""]).await;
     assert_eq!(streaming, Some(1.0));
     let (_, text) = agent.get("/metrics").await;
@@ -155,17 +150,33 @@ async fn dashboards_name_only_what_a_scrape_has() {
         .filter(|word| word.starts_with("sync_agent_") && !word.contains(':'))
         .collect();
     assert!(!named.is_empty(), "a dashboard shows something");
-    let (source, destination) = pair().await;
-    source.exec("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)").await;
+    let names: Vec<String> = named.into_iter().map(str::to_owned).collect();
+    // What a server does not know is absent: so it has a limit on WAL, and statistics.
+    let settings = "max_slot_wal_keep_size = 1GB\n".to_owned();
+    let spec = Spec { settings, ..Spec::default() };
+    let (source, destination) = tokio::join!(Cluster::start(spec), Cluster::destination());
+    source.exec("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1); ANALYZE t").await;
     let mut agent = Agent::between(&source, &destination);
     agent.start_and_stream().await;
     source.exec("INSERT INTO t VALUES (2)").await;
     agent.caught_up().await;
-    let mut missing = Vec::new();
-    for name in named {
-        if agent.metric(name, &[]).await.is_none() {
-            missing.push(name);
-        }
-    }
-    assert_eq!(missing, Vec::<&str>::new());
+    wait_until_exported(&mut agent, &names).await;
+}
+
+/// Some values come with the next look at the servers, a second later.
+async fn wait_until_exported(agent: &mut Agent, names: &[String]) {
+    let mut missing: Vec<String> = Vec::new();
+    let start = std::time::Instant::now();
+    agent
+        .wait_for("every metric", async |agent| {
+            missing.clear();
+            for name in names {
+                if agent.metric(name, &[]).await.is_none() {
+                    missing.push(name.clone());
+                }
+            }
+            assert!(start.elapsed() < wait::PROCESS || missing.is_empty(), "missing: {missing:?}");
+            missing.is_empty()
+        })
+        .await;
 }
