@@ -11,9 +11,9 @@ CREATE TABLE events (
 INSERT INTO events
 SELECT g,
        timestamptz '2026-01-01 00:00:00+00' + g * interval '1 second',
-       (g * 7919) % 100000,
-       (ARRAY['view', 'click', 'order', 'refund', 'login'])[1 + g % 5],
+       (g % 100000 * 7919 % 100000)::int,
+       (ARRAY['view', 'click', 'order', 'refund', 'login'])[(1 + g % 5)::int],
        (g % 1000000) / 100.0,
        jsonb_build_object('session', md5(g::text), 'items', g % 17, 'mobile', g % 3 = 0),
        CASE WHEN g % 4 = 0 THEN repeat('note ', 1 + (g % 12)::int) END
-  FROM generate_series(1, :rows) g;
+  FROM generate_series(1::bigint, :rows) g;
