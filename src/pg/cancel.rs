@@ -36,6 +36,11 @@ impl CancelHandle {
         }
     }
 
+    /// The backend whose query it cancels.
+    pub fn process_id(&self) -> i32 {
+        self.key.process_id
+    }
+
     /// Returns when the server has taken the request; the query's own reply tells what became of
     /// it.
     pub async fn cancel(&self) -> Result<(), ConnectError> {

@@ -6,6 +6,8 @@
 mod catalog;
 /// Bad input, and the verbs that end by themselves.
 mod cli;
+/// Passwords, hosts, refusals, pinned sessions.
+mod connect;
 /// Missing tables are created, and what the destination lacks is found.
 mod destination;
 /// Snapshot and tail together are exact.
@@ -28,6 +30,8 @@ mod resume;
 mod snapshot;
 /// What every test stands on.
 mod support;
+/// sslmode, certificates, channel binding.
+mod tls;
 /// Unchanged large values.
 mod toast;
 /// Column steps, the same in the copy and in the tail.
@@ -36,3 +40,5 @@ mod transform;
 mod truncate;
 /// PostgreSQL 14 to 18.
 mod versions;
+/// COPY by frames, the replication stream.
+mod wire;
