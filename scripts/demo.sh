@@ -69,7 +69,7 @@ unix_socket_directories = '$folder/sockets'
 wal_level = logical
 max_connections = 60
 shared_buffers = 64MB
-synchronous_commit = off
+fsync = off
 logging_collector = off
 CONF
         as_server_user sh -c "cat '$folder/$side.conf' >'$folder/$side/postgresql.auto.conf'"
