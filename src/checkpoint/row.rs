@@ -377,3 +377,13 @@ pub async fn holder(
 ) -> Result<Option<String>, CheckpointError> {
     living_holder(client, sql, None).await
 }
+
+/// When the position moved last, on the destination's clock.
+pub async fn updated_at(
+    client: &Client,
+    sql: &CheckpointSql,
+) -> Result<Option<SystemTime>, CheckpointError> {
+    let query = format!("SELECT updated_at FROM {} WHERE pipeline = $1", sql.table());
+    let row = client.query_opt(&query, &[&sql.pipeline]).await?;
+    Ok(row.map(|row| row.get(0)))
+}

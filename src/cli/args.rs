@@ -201,7 +201,7 @@ pub(crate) struct StatusArgs {
     /// Look again and again (not yet)
     #[arg(long, conflicts_with = "probe")]
     pub(crate) watch: bool,
-    /// For health checks: print nothing but the reason, exit 0 when the agent is well
+    /// For health checks: exit 0 when the agent answers (as /live), else print only the reason
     #[arg(long)]
     pub(crate) probe: bool,
     #[command(flatten)]

@@ -5,6 +5,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use crate::pipeline::code::Code;
+use crate::pipeline::error::PipelineError;
+use crate::pipeline::policy::judge;
 
 /// The arguments do not go together; also clap's code for arguments it cannot read.
 pub const USAGE: u8 = 2;
@@ -27,6 +29,14 @@ pub fn usage(message: &str) -> ExitCode {
 /// Ends a verb on an error: one ERROR in the log with its code, its causes and its hint.
 pub fn failed(code: Code, error: &dyn Error, hint: Option<&str>) -> ExitCode {
     tracing::error!(code = code.as_str(), hint, "{}", chain(error));
+    ExitCode::from(code.exit_code())
+}
+
+/// The same for what stopped a pipeline's part, which knows its code; no row's values are shown.
+pub fn failed_pipeline(error: &PipelineError) -> ExitCode {
+    let code = judge(error, false).code;
+    let hint = error.hint();
+    tracing::error!(code = code.as_str(), hint, "{}", error.chain());
     ExitCode::from(code.exit_code())
 }
 

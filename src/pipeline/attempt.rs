@@ -29,6 +29,7 @@ use crate::model::table::TableId;
 use crate::pg::catalog::{self, ReplicaIdentity, TableInfo};
 use crate::pg::client::Client;
 use crate::pg::lsn::Lsn;
+use crate::pipeline::check::explain_refusal;
 use crate::pipeline::context::Context;
 use crate::pipeline::copy::{self, CopyEnd, DestinationShape, Preparation};
 use crate::pipeline::error::PipelineError;
@@ -85,7 +86,13 @@ impl Attempt<'_> {
         let context = self.context;
         let source = Arc::new(context.source_client("control").await?);
         let destination = context.destination_client("lease").await?;
-        let mut replication = context.replication_session().await?;
+        let mut replication = match context.replication_session().await {
+            Ok(replication) => replication,
+            Err(error) if !self.memory.was_connected => {
+                return Err(explain_refusal(context, error).await);
+            }
+            Err(error) => return Err(error),
+        };
         let destination = Arc::new(destination);
         self.memory.was_connected = true;
         let look = look(context, &source, &destination, &mut replication).await?;
@@ -403,10 +410,19 @@ fn pending(tables: &[TableInfo], records: &[TableRecord]) -> Vec<TableInfo> {
     tables.iter().filter(|table| !is_copied(table)).cloned().collect()
 }
 
-/// A copied table whose settings shape rows differently now would be half old, half new.
 fn refuse_changed_tables(context: &Context, records: &[TableRecord]) -> Result<(), PipelineError> {
+    let changed = changed_tables(context, records);
+    if changed.is_empty() {
+        return Ok(());
+    }
+    Err(PipelineError::Config { message: changed.join("\n") })
+}
+
+/// A copied table whose settings shape rows differently now would be half old, half new: one
+/// message each.
+pub fn changed_tables(context: &Context, records: &[TableRecord]) -> Vec<String> {
     let settings = &context.settings;
-    let changed: Vec<String> = records
+    records
         .iter()
         .filter(|record| record.state == CopyState::Copied && settings.selects(&record.source))
         .filter(|record| {
@@ -420,11 +436,7 @@ fn refuse_changed_tables(context: &Context, records: &[TableRecord]) -> Result<(
                 record.source.sql()
             )
         })
-        .collect();
-    if changed.is_empty() {
-        return Ok(());
-    }
-    Err(PipelineError::Config { message: changed.join("\n") })
+        .collect()
 }
 
 /// Under FULL identity the stream marks every column as identifying; the key is the primary key.

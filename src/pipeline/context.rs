@@ -8,7 +8,7 @@ use crate::model::finding::Side;
 use crate::pg::client::{self, Client};
 use crate::pg::dial::Endpoint;
 use crate::pipeline::error::PipelineError;
-use crate::pipeline::status::Board;
+use crate::pipeline::status::{Board, BoardOptions};
 use crate::wire::{Mode, Session};
 
 /// Names of state rows that belong to one-off backfills: a pipeline of the same name may run, too.
@@ -39,6 +39,16 @@ impl Context {
         };
         let checkpoint = CheckpointSql::new(&settings.destination.state_schema, state_name);
         Context { settings, board, source, destination, checkpoint }
+    }
+
+    /// For a verb that ends by itself: nobody reads its board.
+    pub fn of_verb(settings: Arc<Settings>) -> Context {
+        let board = Board::new(BoardOptions {
+            pipeline: settings.pipeline.clone(),
+            max_tables: settings.http.max_tables,
+        });
+        let state_name = settings.pipeline.clone();
+        Context::new(settings, board, &state_name)
     }
 
     pub async fn source_client(&self, purpose: &str) -> Result<Client, PipelineError> {

@@ -137,6 +137,17 @@ impl PipelineError {
         }
     }
 
+    /// What an operator can do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            PipelineError::Connect(error) => error.hint(),
+            PipelineError::Slot(error) => Some(error.hint().to_owned()),
+            PipelineError::Store(error) => error.hint().map(str::to_owned),
+            PipelineError::Copy { source, .. } => source.hint(),
+            _ => None,
+        }
+    }
+
     /// The message with its causes, without any row's values: a server's DETAIL is left out.
     pub fn chain(&self) -> String {
         let mut text = self.to_string();

@@ -44,6 +44,16 @@ pub async fn look(
 ) -> Result<Look, PipelineError> {
     let identity = replication.identify_system().await;
     let identity = identity.map_err(PipelineError::wire(Side::Source, "identifying it"))?;
+    look_as(context, source, destination, identity).await
+}
+
+/// The same where no replication connection is needed to know who the source is.
+pub async fn look_as(
+    context: &Context,
+    source: &Client,
+    destination: &Client,
+    identity: SystemIdentity,
+) -> Result<Look, PipelineError> {
     let at_source = || PipelineError::catalog(Side::Source);
     let mut source_facts = catalog::server_facts(source).await.map_err(at_source())?;
     source_facts.system_identifier = Some(identity.system_identifier.clone());
@@ -109,6 +119,16 @@ impl Look {
         source: &Arc<Client>,
         destination: &Arc<Client>,
     ) -> Result<Vec<Finding>, PipelineError> {
+        let mut findings = self.source_findings(context, source).await?;
+        findings.extend(self.destination_findings(context, source, destination).await?);
+        Ok(findings)
+    }
+
+    pub async fn source_findings(
+        &self,
+        context: &Context,
+        source: &Client,
+    ) -> Result<Vec<Finding>, PipelineError> {
         let settings = &context.settings;
         let established = self.established();
         let owned = self.remembered.as_ref().map_or(&[][..], |row| &row.owned_publications);
@@ -128,8 +148,15 @@ impl Look {
             relations: &self.selection.relations,
             named: &self.selection.named,
         };
-        let findings = crate::source::preflight::findings(source, request).await;
-        let mut findings = findings.map_err(publication_error)?;
+        crate::source::preflight::findings(source, request).await.map_err(publication_error)
+    }
+
+    pub async fn destination_findings(
+        &self,
+        context: &Context,
+        source: &Arc<Client>,
+        destination: &Arc<Client>,
+    ) -> Result<Vec<Finding>, PipelineError> {
         let mut planner = Planner::new(
             Arc::clone(&context.settings),
             Arc::clone(source),
@@ -137,9 +164,7 @@ impl Look {
             !self.has_replica_role,
         );
         planner.set_records(self.records.clone());
-        let at_destination = destination_check::findings(context, self, &planner, destination);
-        findings.extend(at_destination.await?);
-        Ok(findings)
+        destination_check::findings(context, self, &planner, destination).await
     }
 
     /// Refuses to go on where a finding says so; logs the rest.

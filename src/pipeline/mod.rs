@@ -8,6 +8,7 @@
 
 pub mod attempt;
 pub mod backoff;
+pub mod check;
 pub mod code;
 pub mod context;
 pub mod copy;
@@ -15,6 +16,8 @@ pub mod destination_check;
 pub mod error;
 pub mod lease;
 pub mod look;
+pub mod observe;
+pub mod patience;
 pub mod planner;
 pub mod policy;
 pub mod poll;

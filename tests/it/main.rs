@@ -38,6 +38,8 @@ mod toast;
 mod transform;
 /// TRUNCATE among other changes.
 mod truncate;
+/// The verbs beside run: check, status, wait, reset.
+mod verbs;
 /// PostgreSQL 14 to 18.
 mod versions;
 /// COPY by frames, the replication stream.

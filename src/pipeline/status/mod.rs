@@ -18,9 +18,10 @@ mod states;
 mod tables;
 
 pub use board::{Board, BoardOptions, ErrorReport, SlotPoll, SourcePoll};
-pub use render::render_human;
+pub use render::{printable, render_human};
 pub use report::{
     CopyStatus, ErrorStatus, LagStatus, OpCounts, Positions, QueueStatus, SCHEMA_VERSION,
     ServerStatus, SlotStatus, Status, TableStatus, Totals,
 };
 pub use states::{ConflictKind, State, TableState};
+pub(crate) use tables::label as table_label;

@@ -20,10 +20,10 @@ pub fn render_human(status: &Status) -> String {
 }
 
 fn head(text: &mut String, status: &Status) -> std::fmt::Result {
-    writeln!(text, "pipeline   {} (sync-agent {})", clean(&status.pipeline), status.version)?;
+    writeln!(text, "pipeline   {} (sync-agent {})", printable(&status.pipeline), status.version)?;
     write!(text, "state      {}", status.state.label())?;
     if !status.reason.is_empty() && status.reason != status.state.label() {
-        write!(text, ": {}", clean(&status.reason))?;
+        write!(text, ": {}", printable(&status.reason))?;
     }
     writeln!(text, " (since {})", status.since.strftime("%F %T UTC"))?;
     let known = |value: Option<String>| value.unwrap_or_else(|| "unknown".to_owned());
@@ -49,16 +49,16 @@ fn head(text: &mut String, status: &Status) -> std::fmt::Result {
             write!(text, ", {} more before it is lost", bytes(u64::try_from(safe).unwrap_or(0)))?;
         }
         let activity = if slot.active { "active" } else { "not active" };
-        writeln!(text, " ({}, {activity})", clean(&slot.wal_status))?;
+        writeln!(text, " ({}, {activity})", printable(&slot.wal_status))?;
     }
     if let Some(error) = &status.last_error {
         let kind = if error.active { "error     " } else { "last error" };
-        let table = error.table.as_ref().map(|table| format!(" ({})", clean(table)));
+        let table = error.table.as_ref().map(|table| format!(" ({})", printable(table)));
         writeln!(
             text,
             "{kind} {} {}{} at {}",
             error.code,
-            clean(&error.message),
+            printable(&error.message),
             table.unwrap_or_default(),
             error.at.strftime("%F %T UTC"),
         )?;
@@ -94,8 +94,8 @@ fn tables(statuses: &[TableStatus]) -> String {
             status.state.label().to_owned()
         };
         table.add_row([
-            clean(&status.name),
-            status.destination.as_deref().map_or_else(|| "-".to_owned(), clean),
+            printable(&status.name),
+            status.destination.as_deref().map_or_else(|| "-".to_owned(), printable),
             state,
             copied(status),
             status.rows.insert.to_string(),
@@ -124,7 +124,7 @@ fn bytes(count: u64) -> String {
 }
 
 /// Names and messages may hold anything; a terminal gets no control character from us.
-fn clean(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 

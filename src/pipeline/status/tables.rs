@@ -92,7 +92,7 @@ impl Entry {
 
 /// The name as people and Prometheus see it: `public.orders`; a part that holds a dot or a quote is
 /// quoted, so that two tables never have the same.
-pub(super) fn label(name: &QualifiedName) -> String {
+pub(crate) fn label(name: &QualifiedName) -> String {
     let part = |part: &str| {
         if part.contains(['.', '"']) {
             format!("\"{}\"", part.replace('"', "\"\""))

@@ -287,6 +287,11 @@ impl Agent {
         lines[lines.len().saturating_sub(40)..].join("\n")
     }
 
+    /// Where it listens, for another one's configuration.
+    pub(crate) fn status_address(&self) -> String {
+        format!("127.0.0.1:{}", self.http_port)
+    }
+
     /// The HTTP status code and the body.
     pub(crate) async fn get(&self, path: &str) -> (u16, String) {
         self.try_get(path).await.unwrap_or_else(|| panic!("{path}: no answer\n{}", self.log_end()))

@@ -1,0 +1,307 @@
+//! `check`, without its command line: everything that stands between the settings and `run`.
+//!
+//! Out comes a [`Report`] that keeps three things apart: *findings* (a server is not prepared),
+//! *mistakes* (the configuration does not fit the databases) and *failures* (it could not look).
+//! One of a kind does not hide the others.
+//!
+//! **Invariant:** nothing is created or changed on either side.
+
+use std::sync::Arc;
+
+use tokio_postgres::error::SqlState;
+
+use crate::apply::preflight::{is_transaction_pooled, pooling_finding};
+use crate::checkpoint::row;
+use crate::checkpoint::tables::CopyState;
+use crate::model::finding::{Finding, Severity, Side};
+use crate::pg::catalog::{self, ServerFacts};
+use crate::pg::client::Client;
+use crate::pg::ident::{QualifiedName, identifier};
+use crate::pipeline::attempt::changed_tables;
+use crate::pipeline::code::Code;
+use crate::pipeline::context::Context;
+use crate::pipeline::error::PipelineError;
+use crate::pipeline::look::{Look, judge_slot, look_as};
+use crate::pipeline::patience::may_mend_itself;
+use crate::pipeline::policy::judge;
+use crate::pipeline::selection::select;
+use crate::source::preflight::server_findings;
+use crate::source::slot::SlotError;
+use crate::wire::{Session, SystemIdentity};
+
+mod render;
+
+pub use render::{render_human, render_json};
+
+/// What was seen.
+#[derive(Debug, Default)]
+pub struct Report {
+    pub pipeline: String,
+    /// Server and role, as far as they were seen: side, text.
+    pub servers: Vec<(Side, String)>,
+    /// The selected tables by the source's name.
+    pub tables: Vec<QualifiedName>,
+    /// How many of them are still to be copied.
+    pub pending_count: usize,
+    /// Who runs the pipeline at this moment.
+    pub holder: Option<String>,
+    pub findings: Vec<Finding>,
+    pub mistakes: Vec<String>,
+    pub failures: Vec<PipelineError>,
+}
+
+impl Report {
+    /// What it ends on; `None` where `run` would start. Where it could not look, it cannot say
+    /// more; a mistake is mended before the servers are.
+    pub fn code(&self) -> Option<Code> {
+        if let Some(failure) = self.failures.first() {
+            Some(judge(failure, false).code)
+        } else if !self.mistakes.is_empty() {
+            Some(Code::E_CONFIG)
+        } else {
+            self.has_errors().then_some(Code::E_PREFLIGHT)
+        }
+    }
+
+    /// Whether looking again later may tell more.
+    pub fn may_mend_itself(&self) -> bool {
+        self.failures.iter().any(may_mend_itself)
+    }
+
+    fn has_errors(&self) -> bool {
+        self.findings.iter().any(|finding| finding.severity == Severity::Error)
+    }
+
+    /// Sorts an outcome into the three kinds.
+    fn take(&mut self, outcome: Result<Vec<Finding>, PipelineError>) {
+        match outcome {
+            Ok(findings) | Err(PipelineError::Preflight(findings)) => {
+                self.findings.extend(findings);
+            }
+            Err(PipelineError::Config { message }) => self.mistake(&message),
+            Err(PipelineError::Schema { table, message, .. }) => {
+                let object = format!("table {}", table.sql());
+                self.findings.push(Finding::error(Side::Destination, object, message));
+            }
+            Err(error) => self.failures.push(error),
+        }
+    }
+
+    /// One message a line; said once.
+    fn mistake(&mut self, message: &str) {
+        for line in message.lines().filter(|line| !line.is_empty()) {
+            if !self.mistakes.iter().any(|known| known == line) {
+                self.mistakes.push(line.to_owned());
+            }
+        }
+    }
+}
+
+/// Looks at both servers.
+pub async fn check(context: &Context) -> Report {
+    let mut report = Report { pipeline: context.settings.pipeline.clone(), ..Report::default() };
+    let (source, destination) =
+        tokio::join!(context.source_client("check"), context.destination_client("check"));
+    let source = connected(&mut report, Side::Source, source);
+    let destination = connected(&mut report, Side::Destination, destination);
+    if let (Some(source), Some(destination)) = (source, destination) {
+        Box::pin(look_at_both(context, &mut report, &source, &destination)).await;
+    }
+    // Errors first, then by side, in the order in which they were found.
+    report.findings.sort_by_key(|finding| (finding.severity, finding.side));
+    report
+}
+
+/// What to say instead of `error`, which refused `run` a connection before it had looked: everything
+/// that is wrong, if anything is found.
+pub async fn explain_refusal(context: &Context, error: PipelineError) -> PipelineError {
+    if may_mend_itself(&error) {
+        return error;
+    }
+    let report = Box::pin(check(context)).await;
+    if !report.failures.is_empty() {
+        return error;
+    }
+    if !report.mistakes.is_empty() {
+        return PipelineError::Config { message: report.mistakes.join("\n") };
+    }
+    let mut errors = report.findings;
+    errors.retain(|finding| finding.severity == Severity::Error);
+    if errors.is_empty() { error } else { PipelineError::Preflight(errors) }
+}
+
+/// A refusal is a finding, an unreachable server is not.
+fn connected(
+    report: &mut Report,
+    side: Side,
+    client: Result<Client, PipelineError>,
+) -> Option<Arc<Client>> {
+    match client {
+        Ok(client) => return Some(Arc::new(client)),
+        Err(error) if may_mend_itself(&error) => report.failures.push(error),
+        Err(error) => report.findings.push(refused(side, "connection", &error)),
+    }
+    None
+}
+
+fn refused(side: Side, object: &str, error: &PipelineError) -> Finding {
+    let finding = Finding::error(side, object, error.chain());
+    error.hint().into_iter().fold(finding, Finding::remedy)
+}
+
+async fn look_at_both(
+    context: &Context,
+    report: &mut Report,
+    source: &Arc<Client>,
+    destination: &Arc<Client>,
+) {
+    for (side, client) in [(Side::Source, source), (Side::Destination, destination)] {
+        let outcome = pooling(context, side, client).await;
+        report.take(outcome);
+    }
+    let facts = match catalog::server_facts(source).await {
+        Ok(facts) => facts,
+        Err(error) => return report.failures.push(PipelineError::catalog(Side::Source)(error)),
+    };
+    let (identity, mut replication) = match replication(context, report, &facts, source).await {
+        Ok(known) => known,
+        Err(error) => return report.failures.push(error),
+    };
+    let look = match look_as(context, source, destination, identity).await {
+        Ok(look) => look,
+        Err(PipelineError::Config { message }) => {
+            report.mistake(&message);
+            // It may have ended before it came to the tables.
+            report.take(select(source, &context.settings).await.map(|_| Vec::new()));
+            report.findings.extend(server_findings(&facts));
+            return;
+        }
+        Err(error) => return report.take(Err(error)),
+    };
+    report.describe(&look);
+    report.mistake(&changed_tables(context, &look.records).join("\n"));
+    report.take(look.source_findings(context, source).await);
+    report.take(look.destination_findings(context, source, destination).await);
+    if let Some(replication) = &mut replication {
+        slot(context, report, source, replication, &look).await;
+    }
+    if look.remembered.is_some() {
+        match row::holder(destination, &context.checkpoint).await {
+            Ok(holder) => report.held_by(holder),
+            Err(error) => report.failures.push(error.into()),
+        }
+    }
+}
+
+/// Two connections that share a server session are behind a proxy that we cannot work through.
+async fn pooling(
+    context: &Context,
+    side: Side,
+    first: &Client,
+) -> Result<Vec<Finding>, PipelineError> {
+    let second = match side {
+        Side::Source => context.source_client("check").await?,
+        Side::Destination => context.destination_client("check").await?,
+    };
+    let is_pooled = is_transaction_pooled(first, &second).await;
+    let is_pooled = is_pooled.map_err(PipelineError::query(side, "looking for a proxy"))?;
+    Ok(is_pooled.then(|| pooling_finding(side)).into_iter().collect())
+}
+
+/// Who the source is, and the connection that told it. Where no replication connection is to be
+/// had, that is a finding, and the rest is looked at all the same.
+async fn replication(
+    context: &Context,
+    report: &mut Report,
+    facts: &ServerFacts,
+    source: &Client,
+) -> Result<(SystemIdentity, Option<Session>), PipelineError> {
+    let error = match context.replication_session().await {
+        Ok(mut session) => {
+            let identity = session.identify_system().await;
+            let identity = identity.map_err(PipelineError::wire(Side::Source, "identifying it"))?;
+            return Ok((identity, Some(session)));
+        }
+        Err(error) => error,
+    };
+    let is_full = error.server_error().is_some_and(|e| e.code == SqlState::TOO_MANY_CONNECTIONS);
+    if may_mend_itself(&error) && !is_full {
+        return Err(error);
+    }
+    // The role's attribute and the number of senders have findings of their own.
+    let is_explained = !facts.has_replication || is_full && facts.free_wal_senders() < 1;
+    if !is_explained {
+        report.findings.push(refused(Side::Source, "replication connection", &error));
+    }
+    let (wal_end, _) =
+        catalog::wal_end(source).await.map_err(PipelineError::catalog(Side::Source))?;
+    let system_identifier = facts.system_identifier.clone();
+    let identity = SystemIdentity {
+        system_identifier: system_identifier.unwrap_or_else(|| "unknown".to_owned()),
+        timeline: 0,
+        wal_end,
+        dbname: Some(facts.database.clone()),
+    };
+    Ok((identity, None))
+}
+
+/// Whether history goes on. What is wrong with the slot's kind is among the source's findings.
+async fn slot(
+    context: &Context,
+    report: &mut Report,
+    source: &Client,
+    replication: &mut Session,
+    look: &Look,
+) {
+    let verdict = judge_slot(context, source, replication, look, look.remembered.as_ref()).await;
+    let object = format!("replication slot \"{}\"", context.settings.source.slot);
+    match verdict {
+        // A running agent is the usual one; the lease tells.
+        Ok(_)
+        | Err(PipelineError::Slot(
+            SlotError::Active { .. } | SlotError::Foreign { .. } | SlotError::Unsuitable { .. },
+        )) => {}
+        Err(PipelineError::Slot(error)) => {
+            // That run would create it is not true then.
+            report.findings.retain(|finding| finding.object != object);
+            let code = judge(&PipelineError::Slot(error.clone()), false).code;
+            report.findings.push(
+                Finding::error(Side::Source, object, format!("{code}: {error}"))
+                    .remedy(error.hint()),
+            );
+        }
+        Err(error) => report.failures.push(error),
+    }
+}
+
+impl Report {
+    fn describe(&mut self, look: &Look) {
+        for (side, facts) in
+            [(Side::Source, &look.source_facts), (Side::Destination, &look.destination_facts)]
+        {
+            let text = format!(
+                "PostgreSQL {}, database {}, role {}",
+                facts.version,
+                identifier(&facts.database),
+                identifier(&facts.role)
+            );
+            self.servers.push((side, text));
+        }
+        self.tables = look.selection.names();
+        let is_copied = |name: &&QualifiedName| {
+            look.records
+                .iter()
+                .any(|record| record.source == **name && record.state == CopyState::Copied)
+        };
+        self.pending_count = self.tables.iter().filter(|name| !is_copied(name)).count();
+    }
+
+    fn held_by(&mut self, holder: Option<String>) {
+        if let Some(holder) = &holder {
+            let object = format!("lease of pipeline \"{}\"", self.pipeline);
+            let message = format!("an agent works on it ({holder}); another would stand by");
+            self.findings.push(Finding::info(Side::Destination, object, message));
+        }
+        self.holder = holder;
+    }
+}
