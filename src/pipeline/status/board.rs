@@ -238,6 +238,11 @@ impl Board {
         inner.slot(poll.slot);
     }
 
+    /// The source's WAL end at the last poll.
+    pub fn wal_end(&self) -> Option<Lsn> {
+        self.lock().status.positions.wal_end
+    }
+
     /// The poll failed: what it showed last stays, the lag in seconds grows.
     pub fn source_unreachable(&self) {
         self.lock().lag.unreachable();

@@ -22,6 +22,14 @@ use crate::source::{IdleRule, Tail};
 /// millisecond of work.
 const EVENTS_PER_TURN: usize = 1024;
 
+/// How far behind the source's WAL end the stream counts as having a backlog, in bytes. Less is
+/// read in a few milliseconds; waiting for company would only add to the latency.
+const BACKLOG_BYTES: u64 = 1 << 20;
+
+/// How long a batch may fill while there is a backlog. What waits in it is late already, and a
+/// large batch costs the destination less than many small ones; double it and little is gained.
+const BACKLOG_DELAY: Duration = Duration::from_millis(100);
+
 /// How a stream ended, other than by an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReaderEnd {
@@ -62,7 +70,8 @@ pub struct Reader {
     sent_count: u64,
     /// The commit that the transaction being received announced.
     commit_lsn: Lsn,
-    wal_end: Lsn,
+    /// The source's WAL end as last polled.
+    wal_end_polled: Lsn,
     queue_capacity_bytes: u64,
 }
 
@@ -87,7 +96,7 @@ impl Reader {
             is_applier_ready: false,
             sent_count: 0,
             commit_lsn: Lsn::ZERO,
-            wal_end: Lsn::ZERO,
+            wal_end_polled: Lsn::ZERO,
             queue_capacity_bytes: 4 * limits.memory_bytes_max as u64,
         }
     }
@@ -130,8 +139,8 @@ impl Reader {
     async fn read(&mut self, shutdown: &CancellationToken) -> Result<ReaderEnd, PipelineError> {
         loop {
             self.hand_over(Instant::now());
-            let is_idle_work_due = self.idle_deadline();
-            let deadline = self.deadline(is_idle_work_due);
+            let deadline = self.deadline(self.idle_deadline());
+            let is_behind = self.is_behind();
             let can_read = !self.batcher.has_closed();
             tokio::select! {
                 biased;
@@ -149,7 +158,7 @@ impl Reader {
                 // Full: only status updates go out until the applier takes a batch.
                 event = self.tail.next_if(can_read) => self.take_turn(event?).await?,
                 // Nothing to read at this moment: an idle applier gets what there is.
-                () = std::future::ready(()), if can_read && self.can_hand_over() => {
+                () = std::future::ready(()), if can_read && !is_behind && self.can_hand_over() => {
                     self.batcher.close();
                 }
                 () = tokio::time::sleep_until(deadline.into()) => {}
@@ -166,7 +175,7 @@ impl Reader {
         if !self.is_applier_ready {
             return;
         }
-        if !self.batcher.has_closed() && self.batcher.due().is_some_and(|due| due <= now) {
+        if !self.batcher.has_closed() && self.batch_due().is_some_and(|due| due <= now) {
             self.batcher.close();
         }
         let work = match self.batcher.next_closed() {
@@ -180,6 +189,18 @@ impl Reader {
             self.is_applier_ready = false;
             self.sent_count += 1;
         }
+    }
+
+    /// The source has much more for us than what we have read.
+    fn is_behind(&self) -> bool {
+        let received_lsn = self.tail.received_lsn();
+        self.wal_end_polled.bytes_since(received_lsn) > BACKLOG_BYTES
+    }
+
+    /// When the open batch must leave. With a backlog the delay gives way to the other limits.
+    fn batch_due(&self) -> Option<Instant> {
+        let due = self.batcher.due()?;
+        Some(if self.is_behind() { due + BACKLOG_DELAY } else { due })
     }
 
     fn in_flight(&self) -> InFlight {
@@ -202,7 +223,7 @@ impl Reader {
         if !self.is_applier_ready {
             return fallback;
         }
-        [self.batcher.due(), idle].into_iter().flatten().fold(fallback, Instant::min)
+        [self.batch_due(), idle].into_iter().flatten().fold(fallback, Instant::min)
     }
 
     fn on_progress(&mut self) {
@@ -247,6 +268,7 @@ impl Reader {
             }
         }
         self.board.received(self.tail.received_lsn(), self.tail.take_received_bytes());
+        self.wal_end_polled = self.board.wal_end().unwrap_or(Lsn::ZERO);
         self.board.message_received(PgTimestamp::now());
         Ok(())
     }
@@ -260,7 +282,6 @@ impl Reader {
             TailEvent::Change(change) => self.take_change(change).await?,
             TailEvent::Commit(commit) => self.batcher.commit(commit, Instant::now()),
             TailEvent::Keepalive { wal_end, reply_requested } => {
-                self.wal_end = wal_end;
                 self.idle_rule.on_keepalive(wal_end, reply_requested);
                 if !self.in_flight().is_busy {
                     self.board.idle_up_to(wal_end);
