@@ -12,8 +12,8 @@ use tokio_postgres::error::SqlState;
 /// `Display` prints severity, message and SQLSTATE. `detail` is kept apart because PostgreSQL puts
 /// row values into it (`Key (id)=(1) already exists.`): it must not be logged. So does the message
 /// of some classes (`invalid input syntax for type integer: "abc"`): `Display` blanks what is
-/// quoted there, `message` has it whole.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// quoted there, `message` has it whole. `Debug` says no more than `Display`, and the objects.
+#[derive(Clone, PartialEq, Eq)]
 pub struct ServerError {
     pub severity: String,
     pub code: SqlState,
@@ -77,9 +77,15 @@ impl ServerError {
     }
 
     /// Whether the same request may succeed later without anybody mending anything: the server is
-    /// starting, stopping or full, or it lost an internal race.
+    /// starting, stopping or full, or it lost an internal race. A file that is missing
+    /// (WAL, a timeline's history, a library) and corrupted data do not come back.
     pub fn is_transient(&self) -> bool {
-        matches!(self.class(), "08" | "40" | "53" | "57" | "58" | "XX")
+        match self.class() {
+            "08" | "40" | "53" | "57" => true,
+            "58" => self.code != SqlState::UNDEFINED_FILE,
+            "XX" => self.code == SqlState::INTERNAL_ERROR,
+            _ => false,
+        }
     }
 
     fn message_may_hold_values(&self) -> bool {
@@ -98,6 +104,18 @@ impl fmt::Display for ServerError {
             &self.message
         };
         write!(f, "{}: {} (SQLSTATE {})", self.severity, message, self.code.code())
+    }
+}
+
+impl fmt::Debug for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerError")
+            .field("said", &self.to_string())
+            .field("schema", &self.schema)
+            .field("table", &self.table)
+            .field("column", &self.column)
+            .field("constraint", &self.constraint)
+            .finish_non_exhaustive()
     }
 }
 
@@ -172,6 +190,7 @@ mod tests {
         ]))
         .expect("whole");
         assert_eq!(error.constraint.as_deref(), Some("t_pkey"));
+        assert!(!format!("{error:?}").contains("canary"), "{error:?}");
         assert_eq!(
             error.to_string(),
             "ERROR: duplicate key value violates unique constraint \"t_pkey\" (SQLSTATE 23505)"
@@ -187,7 +206,7 @@ mod tests {
         ] {
             let error =
                 ServerError::from_frame(frame(&[(b'C', code), (b'M', message)])).expect("whole");
-            assert!(!error.to_string().contains("canary"), "{error}");
+            assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
         }
     }
 

@@ -235,7 +235,10 @@ async fn every_sslmode_means_what_it_means_to_libpq() {
         assert!(error.to_string().contains(words), "{text}: {error}");
         assert!(!error.is_transient(), "{text}: {error}");
     }
-    // psql 15 does not know the word yet.
+    // psql 15 knows neither of the next two words.
+    let text = to("localhost", "postgres", &format!("sslmode=verify-full sslrootcert={root}"));
+    let direct = ours(&format!("{text} sslnegotiation=direct")).await;
+    assert_eq!(direct.is_ok(), cluster.major >= 17, "{direct:?}");
     let text = to("localhost", "postgres", "sslmode=verify-full sslrootcert=system");
     let error = ours(&text).await.expect_err("not one of the public authorities");
     assert!(error.to_string().contains("has issued it"), "{error}");

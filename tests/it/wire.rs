@@ -132,7 +132,8 @@ async fn a_backend_that_is_terminated_says_so_in_the_middle_of_a_copy() {
 
 async fn stream(source: &Cluster, slot: &str, publications: &[&str]) -> (CopyBoth, Lsn) {
     let mut session = session(source, Mode::Replication).await;
-    let created = session.create_logical_slot(slot, false, false).await.expect("created");
+    let failover = source.major >= 17;
+    let created = session.create_logical_slot(slot, false, failover).await.expect("created");
     let rows = source
         .session()
         .await

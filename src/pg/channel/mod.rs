@@ -112,7 +112,7 @@ impl Channel {
     pub fn take_frame(&mut self) -> Result<Option<(u8, Bytes)>, WireError> {
         match self.peek()? {
             Some((tag, length)) if self.input.len() >= length => {
-                Ok(Some((tag, self.input.split_to(length).freeze())))
+                Ok(Some((tag, self.take_bytes(length))))
             }
             _ => Ok(None),
         }
@@ -120,7 +120,12 @@ impl Channel {
 
     /// The first `length` bytes of the buffer.
     pub fn take_bytes(&mut self, length: usize) -> Bytes {
-        self.input.split_to(length).freeze()
+        let taken = self.input.split_to(length).freeze();
+        if length > READ_AHEAD_BYTES_MAX {
+            // What follows a large message stands in the same memory and would hold all of it.
+            self.input = BytesMut::from(&self.input[..]);
+        }
+        taken
     }
 
     /// What was read and not yet taken.

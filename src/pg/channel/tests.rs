@@ -98,6 +98,29 @@ async fn a_flush_given_up_loses_and_repeats_nothing() {
 }
 
 #[tokio::test]
+async fn a_large_message_leaves_no_large_buffer_behind() {
+    let (mut channel, mut peer) = pair();
+    let writer = tokio::spawn(async move {
+        let mut bytes = message(b'd', &vec![1; 8_000_000]);
+        bytes.extend(message(b'Z', b"I"));
+        peer.write_all(&bytes).await.expect("taken");
+        peer
+    });
+    let frame = loop {
+        match channel.take_frame().expect("valid") {
+            Some((_, frame)) => break frame,
+            None => timeout(DEADLINE, channel.fill()).await.expect("in time").expect("read"),
+        }
+    };
+    assert_eq!(frame.len(), 8_000_005);
+    drop(frame);
+    timeout(DEADLINE, channel.message()).await.expect("in time").expect("the next one is there");
+    channel.make_room();
+    assert!(channel.input.capacity() < READ_AHEAD_BYTES_MAX, "{}", channel.input.capacity());
+    drop(writer.await.expect("no panic"));
+}
+
+#[tokio::test]
 async fn the_last_words_of_a_server_explain_a_broken_pipe() {
     let (mut channel, mut peer) = pair();
     peer.write_all(&message(b'N', b"SNOTICE\0Mx\0\0")).await.expect("written");
