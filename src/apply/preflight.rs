@@ -46,6 +46,8 @@ pub struct DestinationTable<'a> {
     pub must_be_empty: bool,
     /// A copy that starts over, `on_existing = "truncate"` or `on_truncate = "truncate"`.
     pub needs_truncate: bool,
+    /// No change follows the copy: rows are only inserted, and no key is needed.
+    pub is_copy_only: bool,
     /// Created by us, its keys are still to come.
     pub keys_are_pending: bool,
 }

@@ -344,6 +344,21 @@ pub async fn record_slot(
     if updated == 0 { Err(explain(client, sql, epoch, None).await?) } else { Ok(()) }
 }
 
+/// Remembers another source: everything of the earlier one is about to be copied again.
+pub async fn record_source(
+    client: &Client,
+    sql: &CheckpointSql,
+    epoch: i64,
+    system_identifier: &str,
+) -> Result<(), CheckpointError> {
+    let update = format!(
+        "UPDATE {} SET source_system_identifier = $3 WHERE pipeline = $1 AND epoch = $2",
+        sql.table()
+    );
+    let updated = client.execute(&update, &[&sql.pipeline, &epoch, &system_identifier]).await?;
+    if updated == 0 { Err(explain(client, sql, epoch, None).await?) } else { Ok(()) }
+}
+
 /// Remembers which publications we made, and so may alter and drop.
 pub async fn record_publications(
     client: &Client,

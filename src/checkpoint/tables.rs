@@ -1,11 +1,14 @@
 //! The destination's record of each table's copy. SQL only.
 
+use std::time::SystemTime;
+
 use tokio_postgres::types::PgLsn;
 use tokio_postgres::{Client, Row};
 
 use crate::checkpoint::CheckpointError;
 use crate::pg::ident::{QualifiedName, identifier, literal};
 use crate::pg::lsn::Lsn;
+use crate::pg::time::PgTimestamp;
 
 /// How far a table's copy is. Only what must survive a restart is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +43,8 @@ pub struct TableRecord {
     pub known_columns: Vec<String>,
     pub rows: i64,
     pub bytes: i64,
-    pub copied_at: Option<std::time::SystemTime>,
+    /// When that was, on the source's clock.
+    pub copied_at: Option<SystemTime>,
 }
 
 /// All tables of a pipeline, by name.
@@ -105,7 +109,7 @@ pub fn write_text(schema: &str, pipeline: &str, record: &TableRecord) -> String 
         format!("ARRAY[{}]::text[]", columns.join(", ")),
         record.rows.to_string(),
         record.bytes.to_string(),
-        if record.copied_at.is_some() { "pg_catalog.now()".to_owned() } else { null() },
+        record.copied_at.map_or_else(null, timestamp),
     ];
     format!(
         "INSERT INTO {}.tables (pipeline, source_schema, source_table, destination_schema, \
@@ -123,6 +127,50 @@ pub fn write_text(schema: &str, pipeline: &str, record: &TableRecord) -> String 
 
 fn null() -> String {
     "NULL".to_owned()
+}
+
+/// To the microsecond, which a number of seconds would not keep.
+fn timestamp(time: SystemTime) -> String {
+    format!(
+        "'epoch'::pg_catalog.timestamptz + '{} microseconds'::pg_catalog.interval",
+        PgTimestamp::from(time).unix_micros()
+    )
+}
+
+/// Starts the named tables over: what they hold is ours to remove. The caller has begun a guarded
+/// transaction.
+pub fn reopen_text(schema: &str, pipeline: &str, sources: &[QualifiedName]) -> String {
+    let names: Vec<String> = sources
+        .iter()
+        .map(|name| format!("({}, {})", literal(&name.schema), literal(&name.name)))
+        .collect();
+    format!(
+        "UPDATE {}.tables SET state = {}, copied_lsn = NULL, copied_at = NULL, rows = 0, \
+         bytes = 0 WHERE pipeline = {} AND (source_schema, source_table) IN ({})",
+        identifier(schema),
+        literal(CopyState::Copying.as_str()),
+        literal(pipeline),
+        names.join(", ")
+    )
+}
+
+/// Destination tables of pipelines whose name does not end in `suffix`, with the pipeline's name.
+pub async fn fed_by_others(
+    client: &Client,
+    schema: &str,
+    suffix: &str,
+) -> Result<Vec<(QualifiedName, String)>, CheckpointError> {
+    let query = format!(
+        "SELECT destination_schema, destination_table, pipeline FROM {}.tables \
+         WHERE pg_catalog.right(pipeline, pg_catalog.length($1)) <> $1 ORDER BY 1, 2, 3",
+        identifier(schema)
+    );
+    let rows = client.query(&query, &[&suffix]).await?;
+    let fed = |row: &Row| {
+        let name = QualifiedName::new(row.get::<_, String>(0), row.get::<_, String>(1));
+        (name, row.get(2))
+    };
+    Ok(rows.iter().map(fed).collect())
 }
 
 /// Forgets tables that are no longer chosen (their rows stay).

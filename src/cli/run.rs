@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::cli::args::{OnHalt, RunArgs};
-use crate::cli::{exit, signals};
+use crate::cli::{exit, progress, signals};
 use crate::config::settings::Settings;
 use crate::http;
 use crate::pipeline::code::Code;
@@ -43,7 +43,9 @@ async fn run(settings: Arc<Settings>, args: RunArgs) -> ExitCode {
         server = Some(tokio::spawn(http::serve(listener, board.clone(), closed)));
     }
     let options = RunOptions { until_caught_up: args.until.is_some() };
+    let shown = progress::show(&board);
     let end = pipeline::run(settings, board.clone(), options, shutdown.clone()).await;
+    shown.end().await;
     let code = match end {
         RunEnd::Shutdown => {
             tracing::info!("stopped");

@@ -1,5 +1,8 @@
 //! SIGTERM and SIGINT: the first asks to stop, the second does not ask.
 
+use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
+
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -14,31 +17,46 @@ pub(crate) enum OnFirst {
     Exit,
 }
 
+/// The exit code of the first signal, once there was one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Signalled(Arc<OnceLock<u8>>);
+
+impl Signalled {
+    pub(crate) fn exit_code(&self) -> Option<ExitCode> {
+        self.0.get().copied().map(ExitCode::from)
+    }
+}
+
 /// Watches from now on, for as long as the process lives.
-pub(crate) fn watch(shutdown: CancellationToken, on_first: OnFirst) {
+pub(crate) fn watch(shutdown: CancellationToken, on_first: OnFirst) -> Signalled {
+    let signalled = Signalled::default();
     let (Ok(mut interrupt), Ok(mut terminate)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
         tracing::warn!("signals cannot be watched; a stop will not be graceful");
-        return;
+        return signalled;
     };
+    let first = signalled.clone();
     tokio::spawn(async move {
         let code = next(&mut interrupt, &mut terminate).await;
         if on_first == OnFirst::Exit {
-            std::process::exit(code);
+            std::process::exit(i32::from(code));
         }
+        // It is the first: nobody has set it.
+        let _ = first.0.set(code);
         tracing::info!("stopping; a second signal forces it");
         shutdown.cancel();
         let code = next(&mut interrupt, &mut terminate).await;
         tracing::warn!("forced to stop; the batch in hand is rolled back by the destination");
-        std::process::exit(code);
+        std::process::exit(i32::from(code));
     });
+    signalled
 }
 
 /// The exit code of the next signal.
-async fn next(interrupt: &mut Signal, terminate: &mut Signal) -> i32 {
+async fn next(interrupt: &mut Signal, terminate: &mut Signal) -> u8 {
     tokio::select! {
-        _ = interrupt.recv() => i32::from(INTERRUPTED),
-        _ = terminate.recv() => i32::from(TERMINATED),
+        _ = interrupt.recv() => INTERRUPTED,
+        _ = terminate.recv() => TERMINATED,
     }
 }

@@ -278,17 +278,17 @@ impl Attempt<'_> {
             jobs.push(preparation.prepare(info).await?);
         }
         tracing::info!(tables = count, lsn = %point.lsn, "the copy begins");
-        let end = copy::copy_tables(
+        let copy = copy::Copy {
             context,
-            &point,
-            jobs,
-            copy::Authority {
+            point: &point,
+            authority: copy::Authority {
                 epoch: held.checkpoint.epoch,
                 has_replica_role: look.has_replica_role,
             },
-            self.shutdown,
-        )
-        .await?;
+            timings: copy::Timings::default(),
+            shutdown: self.shutdown,
+        };
+        let end = copy.run(jobs).await?;
         point.release().await;
         Ok(end)
     }
@@ -454,7 +454,7 @@ async fn source_position(source: &Client) -> Result<Lsn, PipelineError> {
     Ok(wal_end)
 }
 
-fn holder_name() -> String {
+pub(super) fn holder_name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = if host.trim().is_empty() { "unknown host" } else { host.trim() };
     format!("{host}, process {}", std::process::id())

@@ -61,6 +61,12 @@ pub enum PipelineError {
     /// A table changed under its copy.
     #[error("table \"{table}\" was rewritten while it was copied; it is copied again")]
     Rewritten { table: QualifiedName },
+    /// The session that keeps the copy's snapshot has ended: what is not copied needs a new one.
+    #[error("the copy's snapshot is gone: the source session that held it has ended")]
+    SnapshotGone,
+    /// Another process works under the same name.
+    #[error("the lease is held by {holder}")]
+    Held { holder: String },
     #[error("task \"{task}\" ended without a result")]
     TaskEnded { task: &'static str },
     #[error("task \"{task}\" failed")]

@@ -92,7 +92,7 @@ pub async fn look_as(
     })
 }
 
-fn refuse_same_database(
+pub(super) fn refuse_same_database(
     source: &ServerFacts,
     destination: &ServerFacts,
 ) -> Result<(), PipelineError> {
@@ -164,7 +164,14 @@ impl Look {
             !self.has_replica_role,
         );
         planner.set_records(self.records.clone());
-        destination_check::findings(context, self, &planner, destination).await
+        let subject = destination_check::Subject {
+            source_facts: &self.source_facts,
+            destination_facts: &self.destination_facts,
+            tables: &self.selection.tables,
+            records: &self.records,
+            is_copy_only: false,
+        };
+        destination_check::findings(context, subject, &planner, destination).await
     }
 
     /// Refuses to go on where a finding says so; logs the rest.
@@ -174,22 +181,7 @@ impl Look {
         source: &Arc<Client>,
         destination: &Arc<Client>,
     ) -> Result<(), PipelineError> {
-        let findings = self.findings(context, source, destination).await?;
-        let (errors, others): (Vec<_>, Vec<_>) =
-            findings.into_iter().partition(|finding| finding.severity == Severity::Error);
-        if !errors.is_empty() {
-            return Err(PipelineError::Preflight(errors));
-        }
-        for finding in others.iter().filter(|finding| finding.severity == Severity::Warning) {
-            tracing::warn!(
-                side = finding.side.label(),
-                object = finding.object,
-                remedy = finding.remedy,
-                "{}",
-                finding.message
-            );
-        }
-        Ok(())
+        act_on(self.findings(context, source, destination).await?)
     }
 
     /// Makes our publications what the settings ask for; gives the names to stream.
@@ -225,6 +217,25 @@ impl Look {
         }
         Ok(plan.names)
     }
+}
+
+/// Refuses to go on where a finding says so; logs the rest.
+pub(super) fn act_on(findings: Vec<Finding>) -> Result<(), PipelineError> {
+    let (errors, others): (Vec<_>, Vec<_>) =
+        findings.into_iter().partition(|finding| finding.severity == Severity::Error);
+    if !errors.is_empty() {
+        return Err(PipelineError::Preflight(errors));
+    }
+    for finding in others.iter().filter(|finding| finding.severity == Severity::Warning) {
+        tracing::warn!(
+            side = finding.side.label(),
+            object = finding.object,
+            remedy = finding.remedy,
+            "{}",
+            finding.message
+        );
+    }
+    Ok(())
 }
 
 /// Tables whose changes have been arriving.

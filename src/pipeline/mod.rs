@@ -7,6 +7,7 @@
 //! [`Board`](status::Board).
 
 pub mod attempt;
+pub mod backfill;
 pub mod backoff;
 pub mod check;
 pub mod code;

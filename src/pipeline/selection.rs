@@ -2,7 +2,7 @@
 
 use crate::config::settings::Settings;
 use crate::model::finding::Side;
-use crate::pg::catalog::{self, RelationSummary, TableFilter, TableInfo};
+use crate::pg::catalog::{self, RelationKind, RelationSummary, TableFilter, TableInfo};
 use crate::pg::client::Client;
 use crate::pg::ident::QualifiedName;
 use crate::pipeline::error::PipelineError;
@@ -23,9 +23,25 @@ impl Selection {
     }
 }
 
-/// Reads what the settings select. A pattern or a `[[table]]` that matches nothing is an error:
-/// a typing mistake must not silently replicate less.
+/// Reads what the settings select for replication. A pattern or a `[[table]]` that matches nothing
+/// is an error: a typing mistake must not silently replicate less.
 pub async fn select(client: &Client, settings: &Settings) -> Result<Selection, PipelineError> {
+    select_from(client, settings, RelationSummary::is_replicable).await
+}
+
+/// Reads what the settings select for a copy without a stream: rows need not be in the WAL.
+pub async fn select_for_copy(
+    client: &Client,
+    settings: &Settings,
+) -> Result<Selection, PipelineError> {
+    select_from(client, settings, |relation| relation.kind != RelationKind::Other).await
+}
+
+async fn select_from(
+    client: &Client,
+    settings: &Settings,
+    is_eligible: impl Fn(&RelationSummary) -> bool,
+) -> Result<Selection, PipelineError> {
     let relations =
         catalog::relations(client).await.map_err(PipelineError::catalog(Side::Source))?;
     let unmatched = unmatched(settings, &relations);
@@ -34,7 +50,7 @@ pub async fn select(client: &Client, settings: &Settings) -> Result<Selection, P
     }
     let selected: Vec<QualifiedName> = relations
         .iter()
-        .filter(|relation| relation.is_replicable() && settings.selects(&relation.name))
+        .filter(|relation| is_eligible(relation) && settings.selects(&relation.name))
         .map(|relation| relation.name.clone())
         .collect();
     let tables = catalog::tables(client, TableFilter::Names(&selected)).await;

@@ -134,6 +134,7 @@ impl Look<'_> {
             .zip(&columns)
             .zip(&mappings)
             .map(|((source, columns), mapping)| DestinationTable {
+                is_copy_only: false,
                 source,
                 name: &source.name,
                 existing: find(&source.name),

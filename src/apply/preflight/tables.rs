@@ -171,8 +171,8 @@ fn privilege_finding(
     let needed = [
         ("SELECT", privileges.select || privileges.no_select.is_empty()),
         ("INSERT", privileges.insert || privileges.no_insert.is_empty()),
-        ("UPDATE", privileges.update || privileges.no_update.is_empty()),
-        ("DELETE", privileges.delete),
+        ("UPDATE", table.is_copy_only || privileges.update || privileges.no_update.is_empty()),
+        ("DELETE", table.is_copy_only || privileges.delete),
         ("TRUNCATE", privileges.truncate || !table.needs_truncate),
     ];
     let missing: Vec<&str> =
@@ -216,7 +216,7 @@ fn fit_findings(
     };
     match &mapping.arbiter {
         Ok(_) | Err(ArbiterProblem::NoKey) => {}
-        Err(_) if table.keys_are_pending => {}
+        Err(_) if table.keys_are_pending || table.is_copy_only => {}
         Err(problem) => {
             let key = identifiers(mapping.key.iter().map(String::as_str));
             findings.push(

@@ -15,7 +15,7 @@ pub(super) async fn finish_table(
     let job = &table.job;
     let building = || PipelineError::wire(Side::Destination, "building a table's keys");
     if !job.finish_sql.is_empty() {
-        let guard = shared.context.checkpoint.guarded_begin_text(shared.epoch);
+        let guard = shared.context.checkpoint.guarded_begin_text(shared.authority.epoch);
         let sql = format!("{guard}; {}; COMMIT", job.finish_sql.join("; "));
         destination.execute(&sql).await.map_err(|source| PipelineError::Copy {
             table: job.record.source.clone(),
@@ -33,10 +33,10 @@ pub(super) async fn finish_table(
         copied_lsn: Some(shared.copied_lsn),
         rows: i64::try_from(row_count).unwrap_or(i64::MAX),
         bytes: i64::try_from(byte_count).unwrap_or(i64::MAX),
-        copied_at: Some(std::time::SystemTime::now()),
+        copied_at: Some(shared.copied_at),
         ..job.record.clone()
     };
-    let guard = shared.context.checkpoint.guarded_begin_text(shared.epoch);
+    let guard = shared.context.checkpoint.guarded_begin_text(shared.authority.epoch);
     let write = tables::write_text(
         &shared.context.checkpoint.schema,
         &shared.context.checkpoint.pipeline,
@@ -44,6 +44,7 @@ pub(super) async fn finish_table(
     );
     destination.execute(&format!("{guard}; {write}; COMMIT")).await.map_err(building())?;
     shared.show_state(job, TableState::Copied);
+    shared.timings.add(&job.record.source, table.elapsed());
     tracing::info!(table = %job.record.source, rows = row_count, bytes = byte_count, lsn = %shared.copied_lsn, "table copied");
     Ok(())
 }

@@ -15,18 +15,22 @@ mod finish;
 mod prepare;
 mod worker;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 pub use create::DestinationShape;
 pub use prepare::Preparation;
 
 use crate::checkpoint::tables::TableRecord;
 use crate::pg::catalog::TableInfo;
+use crate::pg::ident::QualifiedName;
+use crate::pg::lsn::Lsn;
 use crate::pipeline::context::Context;
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::status::TableState;
@@ -70,6 +74,7 @@ struct TableJob {
     job: CopyJob,
     chunks_left: AtomicUsize,
     rows: Mutex<(u64, u64)>,
+    started_at: OnceLock<Instant>,
 }
 
 impl TableJob {
@@ -80,6 +85,14 @@ impl TableJob {
         rows.1 += byte_count;
         drop(rows);
         self.chunks_left.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+
+    fn start(&self) {
+        self.started_at.get_or_init(Instant::now);
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.started_at.get().map_or(Duration::ZERO, Instant::elapsed)
     }
 
     fn totals(&self) -> (u64, u64) {
@@ -95,9 +108,10 @@ struct Shared {
     context: Context,
     queue: Queue,
     import_sql: String,
-    copied_lsn: crate::pg::lsn::Lsn,
-    epoch: i64,
-    has_replica_role: bool,
+    copied_lsn: Lsn,
+    copied_at: SystemTime,
+    authority: Authority,
+    timings: Timings,
     shutdown: CancellationToken,
 }
 
@@ -108,39 +122,73 @@ pub struct Authority {
     pub has_replica_role: bool,
 }
 
-/// Copies the jobs' tables under `point`.
-pub async fn copy_tables(
-    context: &Context,
-    point: &ConsistentPoint,
-    jobs: Vec<CopyJob>,
-    authority: Authority,
-    shutdown: &CancellationToken,
-) -> Result<CopyEnd, PipelineError> {
-    let queue = enqueue(jobs);
-    let worker_count = context.settings.snapshot.workers.min(queue.len()).max(1);
-    let shared = Shared {
-        context: context.clone(),
-        queue: Arc::new(Mutex::new(queue)),
-        import_sql: point.import_sql(),
-        copied_lsn: point.lsn,
-        epoch: authority.epoch,
-        has_replica_role: authority.has_replica_role,
-        shutdown: shutdown.clone(),
-    };
-    let mut workers = JoinSet::new();
-    for _ in 0..worker_count {
-        workers.spawn(worker::run(shared.clone()));
+/// One copy: under which snapshot, by what right, until when.
+#[derive(Debug)]
+pub struct Copy<'a> {
+    pub context: &'a Context,
+    pub point: &'a ConsistentPoint,
+    pub authority: Authority,
+    /// Takes down how long each table took.
+    pub timings: Timings,
+    pub shutdown: &'a CancellationToken,
+}
+
+/// How long the tables took that are finished. Every clone is the same list.
+#[derive(Clone, Debug, Default)]
+pub struct Timings(Arc<Mutex<HashMap<QualifiedName, Duration>>>);
+
+impl Timings {
+    pub fn get(&self, table: &QualifiedName) -> Option<Duration> {
+        self.lock().get(table).copied()
     }
-    let mut end = CopyEnd::Completed;
-    // Dropping the set on the first error aborts the others; their transactions roll back.
-    while let Some(finished) = workers.join_next().await {
-        let finished =
-            finished.map_err(|source| PipelineError::TaskFailed { task: "copy worker", source })?;
-        if finished? == CopyEnd::Shutdown {
-            end = CopyEnd::Shutdown;
+
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn add(&self, table: &QualifiedName, duration: Duration) {
+        self.lock().insert(table.clone(), duration);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<QualifiedName, Duration>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Copy<'_> {
+    /// Copies the jobs' tables.
+    pub async fn run(self, jobs: Vec<CopyJob>) -> Result<CopyEnd, PipelineError> {
+        let queue = enqueue(jobs);
+        let worker_count = self.context.settings.snapshot.workers.min(queue.len()).max(1);
+        let shared = Shared {
+            context: self.context.clone(),
+            queue: Arc::new(Mutex::new(queue)),
+            import_sql: self.point.import_sql(),
+            copied_lsn: self.point.lsn,
+            copied_at: self.point.taken_at.into(),
+            authority: self.authority,
+            timings: self.timings,
+            shutdown: self.shutdown.clone(),
+        };
+        let mut workers = JoinSet::new();
+        for _ in 0..worker_count {
+            workers.spawn(worker::run(shared.clone()).in_current_span());
         }
+        let mut end = CopyEnd::Completed;
+        // Dropping the set on the first error aborts the others; their transactions roll back.
+        while let Some(finished) = workers.join_next().await {
+            let finished = finished
+                .map_err(|source| PipelineError::TaskFailed { task: "copy worker", source })?;
+            if finished? == CopyEnd::Shutdown {
+                end = CopyEnd::Shutdown;
+            }
+        }
+        Ok(end)
     }
-    Ok(end)
 }
 
 /// Largest tables first, so that none starts when all others are done.
@@ -154,6 +202,7 @@ fn enqueue(mut jobs: Vec<CopyJob>) -> VecDeque<ChunkJob> {
             job,
             chunks_left: AtomicUsize::new(chunk_count),
             rows: Mutex::new((0, 0)),
+            started_at: OnceLock::new(),
         });
         for (part, (_, _, chunks)) in table.job.parts.iter().enumerate() {
             for &chunk in chunks {

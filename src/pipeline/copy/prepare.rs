@@ -35,7 +35,8 @@ impl Preparation<'_> {
     pub async fn prepare(&self, info: &TableInfo) -> Result<CopyJob, PipelineError> {
         let settings = &self.context.settings;
         let name = settings.destination_name(&info.name);
-        let earlier = self.planner.record(&info.name);
+        // A record explains the rows of the table that it names and of no other.
+        let earlier = self.planner.record(&info.name).filter(|record| record.destination == name);
         let found = self.find(&name).await?;
         let is_created = match (&found, earlier) {
             (None, _) => true,

@@ -17,9 +17,11 @@ const PIECE_BYTES: usize = 128 * 1024;
 /// Works until the queue is empty, the agent stops, or a chunk fails.
 pub(super) async fn run(shared: Shared) -> Result<CopyEnd, PipelineError> {
     let mut source = shared.context.reading_session("copy").await?;
-    let mut destination = shared.context.writing_session("copy", shared.has_replica_role).await?;
+    let mut destination =
+        shared.context.writing_session("copy", shared.authority.has_replica_role).await?;
     while let Some(chunk) = shared.next() {
         let job = &chunk.job.job;
+        chunk.job.start();
         shared.show_state(job, TableState::Copying);
         let copying = copy_chunk(&shared, &chunk, &mut source, &mut destination);
         let copied = tokio::select! {
@@ -57,7 +59,7 @@ async fn copy_chunk(
     let reading = || PipelineError::wire(Side::Source, "copying a table");
     let loading = || PipelineError::wire(Side::Destination, "loading a table");
     source.execute(&shared.import_sql).await.map_err(reading())?;
-    let guard = shared.context.checkpoint.guarded_begin_text(shared.epoch);
+    let guard = shared.context.checkpoint.guarded_begin_text(shared.authority.epoch);
     destination.execute(&guard).await.map_err(loading())?;
     let mut copy_out = source.copy_out(&plan.sql(chunk.chunk)).await.map_err(reading())?;
     let mut copy_in = destination.copy_in(&job.copy_in_sql).await.map_err(loading())?;

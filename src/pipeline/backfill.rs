@@ -1,0 +1,390 @@
+//! `snapshot`, without its command line: a one-off copy at one consistent snapshot.
+//!
+//! No slot, no publication, no replication connection: any role that may SELECT will do. State is
+//! kept under the name `<pipeline>:snapshot`, so that a pipeline of the same name is not touched.
+//!
+//! ```text
+//! look ─► preflight ─► lease ─► snapshot ─► copy what is not finished ─► report
+//! ```
+//!
+//! **Invariants:** nothing is created before preflight has found nothing wrong. All tables of one
+//! attempt are read at one snapshot; a table that an earlier attempt finished stays as it is, and
+//! the report names each table's point in time.
+
+mod look;
+mod report;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+pub use report::{BackfillReport, Origin, Point, TableReport, Totals};
+
+use crate::checkpoint::row::{self, Acquired, Checkpoint, Claim};
+use crate::checkpoint::{schema, tables};
+use crate::config::settings::Settings;
+use crate::model::finding::Side;
+use crate::pg::catalog::{self, TableFilter, TableInfo};
+use crate::pg::client::Client;
+use crate::pg::ident::QualifiedName;
+use crate::pipeline::attempt::holder_name;
+use crate::pipeline::backoff::Backoff;
+use crate::pipeline::code::Code;
+use crate::pipeline::context::{Context, SNAPSHOT_SUFFIX};
+use crate::pipeline::copy::{self, Authority, CopyEnd, DestinationShape, Preparation, Timings};
+use crate::pipeline::error::PipelineError;
+use crate::pipeline::lease::Lease;
+use crate::pipeline::planner::Planner;
+use crate::pipeline::policy::{Disposition, judge};
+use crate::pipeline::status::{Board, State, TableState};
+use crate::snapshot::ConsistentPoint;
+use look::{Look, UNKNOWN_SYSTEM};
+
+/// How long the backend of a killed process may take to notice. Whoever runs the verb again must
+/// not be refused by his own shadow.
+const HOLDER_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Between two looks at a lease that somebody else holds.
+const HOLDER_LOOK: Duration = Duration::from_millis(200);
+
+/// Attempts at tables that are rewritten under the copy, before it is given up.
+const REWRITES_MAX: u32 = 10;
+
+#[derive(Clone, Debug, Default)]
+pub struct BackfillOptions {
+    /// Forget what earlier calls finished.
+    pub restart: bool,
+    /// These tables alone; empty: all that the settings select.
+    pub only: Vec<QualifiedName>,
+    /// How long to keep trying when a server cannot be reached.
+    pub wait: Option<Duration>,
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub enum BackfillEnd {
+    Done(BackfillReport),
+    Interrupted(Unfinished),
+    Failed { code: Code, error: PipelineError, unfinished: Unfinished },
+}
+
+/// What a backfill that was cut off has come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Tables that are finished, and stay so.
+    pub finished_count: usize,
+    pub chosen_count: usize,
+}
+
+/// What outlives an attempt.
+#[derive(Debug, Default)]
+struct Memory {
+    epoch: Option<i64>,
+    is_restarted: bool,
+    timings: Timings,
+    has_looked: bool,
+    chosen_count: usize,
+    finished_before: usize,
+    report: BackfillReport,
+}
+
+impl Memory {
+    fn unfinished(&self) -> Unfinished {
+        Unfinished {
+            finished_count: self.finished_before + self.timings.len(),
+            chosen_count: self.chosen_count,
+        }
+    }
+}
+
+/// Copies until all is copied, `shutdown`, or an error that waiting does not mend.
+pub async fn run(
+    settings: Arc<Settings>,
+    board: Board,
+    options: BackfillOptions,
+    shutdown: CancellationToken,
+) -> BackfillEnd {
+    let name = format!("{}{SNAPSHOT_SUFFIX}", settings.pipeline);
+    let context = Context::new(settings, board, &name);
+    let started_at = Instant::now();
+    let mut memory = Memory::default();
+    let mut backoff = Backoff::default();
+    let mut patience = Patience::new(options.wait);
+    loop {
+        let result = {
+            let backfill = Backfill {
+                context: &context,
+                options: &options,
+                memory: &mut memory,
+                shutdown: &shutdown,
+            };
+            tokio::select! {
+                biased;
+                // What is dropped in the middle is rolled back by the servers.
+                () = shutdown.cancelled() => Ok(CopyEnd::Shutdown),
+                result = Box::pin(backfill.attempt()) => result,
+            }
+        };
+        memory.report.elapsed = started_at.elapsed();
+        let error = match result {
+            Ok(CopyEnd::Completed) => return BackfillEnd::Done(memory.report),
+            Ok(CopyEnd::Shutdown) => {
+                return BackfillEnd::Interrupted(memory.unfinished());
+            }
+            Err(error) => error,
+        };
+        let verdict = judge(&error, false);
+        if !patience.goes_on(&error, verdict.disposition, memory.timings.len()) {
+            log_error(&error, verdict.code);
+            let unfinished = memory.unfinished();
+            return BackfillEnd::Failed { code: verdict.code, error, unfinished };
+        }
+        tracing::warn!(code = verdict.code.as_str(), "{}; trying again", error.chain());
+        context.board.set_state(State::Backoff, format!("{}: {}", verdict.code, error.chain()));
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => {}
+            () = tokio::time::sleep(backoff.next_delay()) => {}
+        }
+    }
+}
+
+fn log_error(error: &PipelineError, code: Code) {
+    let server = error.server_error();
+    let constraint = server.as_ref().and_then(|server| server.constraint.as_deref());
+    let hint = server.as_ref().and_then(|server| server.hint.as_deref());
+    let table = error.table().map(ToString::to_string);
+    tracing::error!(code = code.as_str(), table, constraint, hint, "{}", error.chain());
+}
+
+/// Whether an error is worth another attempt.
+#[derive(Debug)]
+struct Patience {
+    wait: Option<Duration>,
+    /// The end of `--wait`, and the tables that were finished when it began.
+    deadline: Option<(Instant, usize)>,
+    rewrite_count: u32,
+}
+
+impl Patience {
+    fn new(wait: Option<Duration>) -> Patience {
+        Patience { wait, deadline: None, rewrite_count: 0 }
+    }
+
+    fn goes_on(
+        &mut self,
+        error: &PipelineError,
+        disposition: Disposition,
+        finished_count: usize,
+    ) -> bool {
+        if is_rewrite(error) {
+            self.rewrite_count += 1;
+            return self.rewrite_count <= REWRITES_MAX;
+        }
+        let Some(wait) = self.wait.filter(|_| disposition == Disposition::Retry) else {
+            return false;
+        };
+        // A table more is progress: this failure is a new one.
+        let (deadline, _) = match self.deadline {
+            Some((deadline, count)) if count == finished_count => (deadline, count),
+            _ => *self.deadline.insert((Instant::now() + wait, finished_count)),
+        };
+        Instant::now() < deadline
+    }
+}
+
+fn is_rewrite(error: &PipelineError) -> bool {
+    match error {
+        PipelineError::Rewritten { .. } => true,
+        PipelineError::Copy { source, .. } => is_rewrite(source),
+        _ => false,
+    }
+}
+
+/// One attempt: connect, look, copy what is not finished.
+struct Backfill<'a> {
+    context: &'a Context,
+    options: &'a BackfillOptions,
+    memory: &'a mut Memory,
+    shutdown: &'a CancellationToken,
+}
+
+/// What an attempt holds once the lease is its own.
+struct Held {
+    source: Arc<Client>,
+    destination: Arc<Client>,
+    epoch: i64,
+}
+
+impl Backfill<'_> {
+    async fn attempt(mut self) -> Result<CopyEnd, PipelineError> {
+        let context = self.context;
+        let source = Arc::new(context.source_client("control").await?);
+        let destination = Arc::new(context.destination_client("lease").await?);
+        let is_restart = self.options.restart && !self.memory.is_restarted;
+        let look =
+            Look::take(context, &self.options.only, is_restart, &source, &destination).await?;
+        look.preflight(context, &source, &destination).await?;
+        self.memory.chosen_count = look.tables.len();
+        if !self.memory.has_looked {
+            self.memory.has_looked = true;
+            self.memory.finished_before = look.tables.len() - look.pending.len();
+        }
+        if look.pending.is_empty() {
+            self.memory.report.fill(&look.tables, &look.records, &self.memory.timings);
+            return Ok(CopyEnd::Completed);
+        }
+        schema::ensure(&destination, &context.checkpoint.schema).await?;
+        let checkpoint = self.acquire(&destination, &look).await?;
+        self.memory.epoch = Some(checkpoint.epoch);
+        let sql = context.checkpoint.clone();
+        let mut lease = Lease::keep(Arc::clone(&destination), sql, checkpoint.epoch);
+        let held = Held { source, destination, epoch: checkpoint.epoch };
+        let result = tokio::select! {
+            biased;
+            error = lease.lost() => return Err(error.into()),
+            result = Box::pin(self.work(&held, &look, is_restart)) => result,
+        };
+        lease.release().await;
+        result
+    }
+
+    /// Takes the lease. Another snapshot at work is an error, unless it is about to end.
+    async fn acquire(
+        &self,
+        destination: &Client,
+        look: &Look,
+    ) -> Result<Checkpoint, PipelineError> {
+        let claim = Claim {
+            holder: holder_name(),
+            source_system_identifier: look.source_system().to_owned(),
+            timeline: 0,
+        };
+        let patience = Instant::now() + HOLDER_PATIENCE;
+        loop {
+            let sql = &self.context.checkpoint;
+            match row::acquire(destination, sql, &claim, self.memory.epoch).await? {
+                Acquired::Ours(checkpoint) => return Ok(checkpoint),
+                Acquired::Standby { holder } if Instant::now() > patience => {
+                    return Err(PipelineError::Held { holder });
+                }
+                Acquired::Standby { .. } => tokio::time::sleep(HOLDER_LOOK).await,
+            }
+        }
+    }
+
+    async fn work(
+        &mut self,
+        held: &Held,
+        look: &Look,
+        is_restart: bool,
+    ) -> Result<CopyEnd, PipelineError> {
+        let context = self.context;
+        if is_restart {
+            self.start_over(held, look).await?;
+        }
+        let records = read_records(context, &held.destination).await?;
+        let snapshot_client = context.source_client("snapshot").await?;
+        let point = ConsistentPoint::of_transaction(snapshot_client)
+            .await
+            .map_err(PipelineError::query(Side::Source, "taking the snapshot"))?;
+        let pending = described_again(&held.source, &look.pending).await?;
+        let mut planner = Planner::new(
+            Arc::clone(&context.settings),
+            Arc::clone(&held.source),
+            Arc::clone(&held.destination),
+            !look.has_replica_role,
+        );
+        planner.set_source_tables(&pending);
+        planner.set_records(records);
+        let shape =
+            DestinationShape::read(&held.destination, &context.settings.destination.schemas)
+                .await?;
+        let preparation = Preparation {
+            context,
+            source: &held.source,
+            destination: &held.destination,
+            planner: &planner,
+            shape: &shape,
+            epoch: held.epoch,
+        };
+        let count = pending.len();
+        context.board.set_state(State::Copying, format!("copying {count} tables"));
+        let mut jobs = Vec::with_capacity(count);
+        for info in &pending {
+            jobs.push(preparation.prepare(info).await?);
+        }
+        tracing::info!(tables = count, lsn = %point.lsn, "the copy begins");
+        let copy = copy::Copy {
+            context,
+            point: &point,
+            authority: Authority { epoch: held.epoch, has_replica_role: look.has_replica_role },
+            timings: self.memory.timings.clone(),
+            shutdown: self.shutdown,
+        };
+        let end = copy.run(jobs).await?;
+        point.release().await;
+        let records = read_records(context, &held.destination).await?;
+        self.memory.report.fill(&look.tables, &records, &self.memory.timings);
+        Ok(end)
+    }
+
+    /// Forgets that the tables are finished. What they hold is emptied when their turn comes.
+    async fn start_over(&mut self, held: &Held, look: &Look) -> Result<(), PipelineError> {
+        let sql = &self.context.checkpoint;
+        let names: Vec<QualifiedName> =
+            look.tables.iter().map(|table| table.name.clone()).collect();
+        let text = format!(
+            "{}; {}; COMMIT",
+            sql.guarded_begin_text(held.epoch),
+            tables::reopen_text(&sql.schema, &sql.pipeline, &names)
+        );
+        let done = held.destination.batch_execute(&text).await;
+        done.map_err(PipelineError::query(Side::Destination, "starting tables over"))?;
+        if look.source_system() != UNKNOWN_SYSTEM {
+            row::record_source(&held.destination, sql, held.epoch, look.source_system()).await?;
+        }
+        self.memory.is_restarted = true;
+        Ok(())
+    }
+}
+
+async fn read_records(
+    context: &Context,
+    destination: &Client,
+) -> Result<Vec<tables::TableRecord>, PipelineError> {
+    let sql = &context.checkpoint;
+    Ok(tables::read_all(destination, &sql.schema, &sql.pipeline).await?)
+}
+
+/// The tables as they are now that the snapshot is taken: a column added before it must not be
+/// left out.
+async fn described_again(
+    source: &Client,
+    tables: &[TableInfo],
+) -> Result<Vec<TableInfo>, PipelineError> {
+    let oids: Vec<u32> = tables.iter().map(|table| table.oid).collect();
+    let found = catalog::tables(source, TableFilter::Oids(&oids)).await;
+    let found = found.map_err(PipelineError::catalog(Side::Source))?;
+    let gone = tables.iter().find(|table| !found.iter().any(|info| info.oid == table.oid));
+    match gone {
+        None => Ok(found),
+        Some(table) => Err(PipelineError::Schema {
+            table: table.name.clone(),
+            message: "it was dropped at the source a moment ago".to_owned(),
+            lsn: None,
+        }),
+    }
+}
+
+/// Shows what was finished before, and what is to come.
+fn show_tables(context: &Context, tables: &[TableInfo], pending: &[TableInfo]) {
+    for table in tables {
+        let destination = context.settings.destination_name(&table.name);
+        context.board.table(&table.name, &destination, false);
+        let is_pending = pending.iter().any(|other| other.oid == table.oid);
+        let state = if is_pending { TableState::Pending } else { TableState::Copied };
+        context.board.table_state(&table.name, state);
+    }
+}
