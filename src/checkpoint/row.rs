@@ -1,7 +1,7 @@
 //! The destination's row: who may apply, and up to where has been applied. SQL only.
 //!
-//! Every destination transaction of a pipeline starts with [`CheckpointSql::guard`] (the advisory
-//! lock in shared mode, then our epoch) and one that moves the position ends with
+//! Every destination transaction of a pipeline starts with [`CheckpointSql::guarded_begin_text`]
+//! (the advisory lock in shared mode, then our epoch) and one that moves the position ends with
 //! [`CheckpointSql::advance`]. Taking over ([`acquire`]) takes the lock exclusively and only then
 //! reads the row: a COMMIT whose outcome nobody knows has one before the position is believed.
 //!

@@ -1,6 +1,6 @@
 //! The log: one line an event on stderr, for people on a terminal, as JSON elsewhere.
 //!
-//! Lines are handed to [`progress`](crate::cli::progress), which takes the bars off the terminal
+//! Lines are handed to [`progress`], which takes the bars off the terminal
 //! while they are written. Levels are meant for an operator: ERROR halts or ends something, WARN
 //! wants a look some day, INFO tells the state, DEBUG is for us. Row values are never logged.
 

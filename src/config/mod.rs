@@ -1,4 +1,4 @@
-//! Configuration: the file as written ([`file`]), the settings as meant ([`settings`]).
+//! Configuration: the file as written ([`mod@file`]), the settings as meant ([`settings`]).
 //!
 //! [`load::load`] is the way from one to the other. **Invariant:** nothing here touches the
 //! network. All errors are reported at once, each with line, column and key path; none shows a

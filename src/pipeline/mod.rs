@@ -1,6 +1,6 @@
 //! Assembles the stages and owns the tasks: the only module that knows everything.
 //!
-//! [`run`] supervises attempts ([`attempt`]): look, preflight, lease, slot, copy ([`copy`]), stream
+//! [`run()`] supervises attempts ([`attempt`]): look, preflight, lease, slot, copy ([`copy`]), stream
 //! ([`stream`]). What to do about an error is decided in [`policy`] alone.
 //!
 //! **Invariant:** it does not know HTTP or the command line; what they show is on the
