@@ -45,7 +45,7 @@ const LOCK_POLL: Duration = Duration::from_millis(50);
 const KEPT_ASIDE_MAX: usize = 3;
 
 /// Our lock's file, inside the directory.
-const LOCK_FILE: &str = "lock";
+pub(super) const LOCK_FILE: &str = "lock";
 /// sled's data file.
 const DATA_FILE: &str = "db";
 const IDENTITY_KEY: &str = "identity";
@@ -246,7 +246,7 @@ fn holds_data(dir: &Path) -> bool {
 }
 
 /// Names in `dir`; none where it cannot be read, which opening then reports.
-fn entries(dir: &Path) -> Vec<String> {
+pub(super) fn entries(dir: &Path) -> Vec<String> {
     let listed = fs::read_dir(dir).into_iter().flatten().flatten();
     listed.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
@@ -274,7 +274,7 @@ fn check_room(dir: &Path) -> Result<(), StoreError> {
 
 // === locks ===
 
-fn lock(dir: &Path) -> Result<File, StoreError> {
+pub(super) fn lock(dir: &Path) -> Result<File, StoreError> {
     let path = dir.join(LOCK_FILE);
     let file = File::options()
         .create(true)
@@ -334,7 +334,7 @@ fn set_aside(dir: &Path) -> Result<Option<PathBuf>, StoreError> {
     let time = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S.%3fZ");
     let aside = dir.with_file_name(format!("{prefix}{time}"));
     if fs::rename(dir, &aside).is_ok() {
-        forget_oldest_aside(dir, &prefix);
+        forget_oldest_aside(dir);
         return Ok(Some(aside));
     }
     for name in entries(dir).into_iter().filter(|name| name != LOCK_FILE) {
@@ -351,14 +351,20 @@ fn aside_prefix(dir: &Path) -> String {
     format!("{name}.corrupt-")
 }
 
-fn forget_oldest_aside(dir: &Path, prefix: &str) {
-    let Some(parent) = dir.parent() else { return };
+/// Damaged stores of this directory that were set aside, oldest first.
+pub(super) fn set_aside_before(dir: &Path) -> Vec<PathBuf> {
+    let Some(parent) = dir.parent() else { return Vec::new() };
+    let prefix = aside_prefix(dir);
     let mut kept: Vec<String> =
-        entries(parent).into_iter().filter(|name| name.starts_with(prefix)).collect();
+        entries(parent).into_iter().filter(|name| name.starts_with(&prefix)).collect();
     kept.sort_unstable();
-    for name in kept.iter().rev().skip(KEPT_ASIDE_MAX) {
-        if let Err(error) = fs::remove_dir_all(parent.join(name)) {
-            tracing::warn!(name, %error, "an old damaged store could not be removed");
+    kept.into_iter().map(|name| parent.join(name)).collect()
+}
+
+fn forget_oldest_aside(dir: &Path) {
+    for path in set_aside_before(dir).iter().rev().skip(KEPT_ASIDE_MAX) {
+        if let Err(error) = fs::remove_dir_all(path) {
+            tracing::warn!(path = %path.display(), %error, "an old damaged store could not be removed");
         }
     }
 }

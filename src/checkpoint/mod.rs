@@ -19,11 +19,13 @@
 //!   durable at the destination have a record.
 //! * [`store`]: the local mirror itself, in sled. It lets a start notice that the destination went
 //!   back in time (restored from a backup) or is another one. Lost, stale, corrupt or emptied, it
-//!   never moves a position: it is made anew and filled from the destination's row.
+//!   never moves a position: it is made anew and filled from the destination's row. [`local`]
+//!   removes it.
 //!
 //! **Invariant:** nothing here knows when it is called.
 
 mod disk;
+pub mod local;
 pub mod record;
 pub mod row;
 pub mod row_error;

@@ -402,3 +402,29 @@ pub async fn updated_at(
     let row = client.query_opt(&query, &[&sql.pipeline]).await?;
     Ok(row.map(|row| row.get(0)))
 }
+
+/// Forgets the pipeline under the lease that `epoch` stands for: its tables' records and its row.
+pub async fn forget(
+    client: &Client,
+    sql: &CheckpointSql,
+    epoch: i64,
+) -> Result<(), CheckpointError> {
+    let (schema, pipeline) = (identifier(&sql.schema), literal(&sql.pipeline));
+    let text = format!(
+        "{}; DELETE FROM {schema}.tables WHERE pipeline = {pipeline}; \
+         DELETE FROM {schema}.checkpoint WHERE pipeline = {pipeline}; COMMIT",
+        sql.guarded_begin_text(epoch)
+    );
+    let Err(error) = client.batch_execute(&text).await else { return Ok(()) };
+    client.batch_execute("ROLLBACK").await?;
+    match read(client, sql).await? {
+        Some(row) if row.epoch == epoch => Err(error.into()),
+        _ => Err(explain(client, sql, epoch, None).await?),
+    }
+}
+
+/// How many pipelines the state schema knows.
+pub async fn pipeline_count(client: &Client, schema: &str) -> Result<i64, CheckpointError> {
+    let query = format!("SELECT count(*) FROM {}.checkpoint", identifier(schema));
+    Ok(client.query_one(&query, &[]).await?.get(0))
+}

@@ -22,6 +22,7 @@ pub mod patience;
 pub mod planner;
 pub mod policy;
 pub mod poll;
+pub mod reset;
 pub mod run;
 pub mod selection;
 pub mod slot_creation;
@@ -29,6 +30,7 @@ pub mod status;
 pub mod stream;
 pub mod stream_tables;
 pub mod supervise;
+pub mod wait;
 
 pub use run::{RunOptions, run};
 pub use supervise::RunEnd;

@@ -4,6 +4,8 @@ use serde_json::Value;
 
 use crate::support::agent::{Agent, Output};
 use crate::support::cluster::{Cluster, Spec, Stop, pair};
+use crate::support::compare::assert_same;
+use crate::support::wait;
 
 async fn with_table() -> (Cluster, Cluster) {
     let (source, destination) = pair().await;
@@ -241,4 +243,196 @@ async fn status_shows_what_one_server_tells_and_fails_only_without_both() {
     let output = agent.verb(&["status"]).await;
     assert_eq!(output.code, 1, "{output:?}");
     assert!(output.stderr.contains("E_CONNECT"), "{output:?}");
+}
+
+// === wait ===
+
+#[tokio::test]
+async fn wait_returns_when_it_streams_and_when_the_destination_has_everything() {
+    let (source, destination) = with_table().await;
+    let mut agent = Agent::between(&source, &destination);
+    // It knows the same pipeline from the servers alone.
+    let blind = Agent::between(&source, &destination).text("http.listen", "off");
+    let wait = ["wait", "--for", "streaming", "--timeout", "60s"];
+    let (output, ()) = tokio::join!(blind.verb(&wait), agent.start_and_stream());
+    assert_eq!(output.code, 0, "{output:?}");
+    let output = agent.verb(&wait).await;
+    assert_eq!(output.code, 0, "{output:?}");
+    for round in 0..20 {
+        source.exec(&format!("INSERT INTO t VALUES ({}, 'x')", 100 + round)).await;
+        let output = agent.verb(&["wait", "--for", "caught-up", "--timeout", "60s"]).await;
+        assert_eq!(output.code, 0, "{output:?}");
+        assert_eq!(destination.count("t").await, 2 + round, "what was committed is there");
+    }
+}
+
+#[tokio::test]
+async fn wait_ends_with_both_positions_when_the_time_is_up() {
+    let (source, destination) = with_table().await;
+    let mut agent = Agent::between(&source, &destination);
+    agent.start_and_stream().await;
+    assert_eq!(agent.terminate().await, Some(0));
+    source.exec("INSERT INTO t VALUES (2, 'b')").await;
+    let sql = "SELECT applied_lsn FROM sync_agent.checkpoint WHERE pipeline = 'it'";
+    let applied = destination.scalar(sql).await;
+    let arguments = ["wait", "--for", "caught-up", "--timeout", "2s", "--output", "json"];
+    let output = agent.verb(&arguments).await;
+    assert_eq!(output.code, 1, "{output:?}");
+    let report = json(&output);
+    assert_eq!(report["reached"], false);
+    assert_eq!(report["applied"], applied.as_str());
+    let target = report["target"].as_str().expect("a position").to_owned();
+    let reason = report["reason"].as_str().expect("a reason");
+    assert!(reason.contains(&applied) && reason.contains(&target), "{reason}");
+    let output = agent.verb(&["wait", "--for", &applied, "--timeout", "5s"]).await;
+    assert_eq!(output.code, 0, "that far it is: {output:?}");
+    let output = agent.verb(&["wait", "--for", "streaming", "--timeout", "1s"]).await;
+    assert_eq!(output.code, 1, "{output:?}");
+    assert!(output.stderr.contains("halted"), "{output:?}");
+}
+
+#[tokio::test]
+async fn wait_ends_at_once_with_the_code_of_an_agent_that_has_halted() {
+    let (source, destination) = with_table().await;
+    let mut agent = Agent::between(&source, &destination);
+    agent.start_and_stream().await;
+    assert_eq!(agent.terminate().await, Some(0));
+    source.exec("SELECT pg_drop_replication_slot('sync_agent_it')").await;
+    agent.start_with(&["--on-halt", "stay"]);
+    agent.wait_for_state("halted").await;
+    let output = agent.verb(&["wait", "--for", "caught-up"]).await;
+    assert_eq!(output.code, 5, "{output:?}");
+    assert!(output.stderr.contains("E_SLOT"), "{output:?}");
+    assert_eq!(agent.verb(&["status", "--probe"]).await.code, 0, "it lives, to be looked at");
+}
+
+#[tokio::test]
+async fn wait_fails_at_once_without_servers_unless_told_to_be_patient() {
+    let (source, mut destination) = with_table().await;
+    let mut agent = Agent::between(&source, &destination);
+    agent.start_and_stream().await;
+    agent.caught_up().await;
+    destination.stop(Stop::Fast).await;
+    let output = agent.verb(&["wait", "--for", "0/1"]).await;
+    assert_eq!(output.code, 1, "{output:?}");
+    let patient = ["wait", "--for", "0/1", "--wait", "60s"];
+    let (output, ()) = tokio::join!(agent.verb(&patient), destination.launch_again());
+    assert_eq!(output.code, 0, "{output:?}");
+}
+
+// === reset ===
+
+#[tokio::test]
+async fn reset_forgets_everything_but_the_tables_and_the_pipeline_can_begin_again() {
+    let (source, destination) = with_table().await;
+    source.exec("CREATE TABLE log (line text); INSERT INTO log VALUES ('x')").await;
+    let mut agent = Agent::between(&source, &destination);
+    let output = agent.verb(&["reset", "--yes"]).await;
+    assert_eq!(output.code, 0, "{output:?}");
+    assert!(output.stdout.contains("nothing to forget"), "{output:?}");
+
+    agent.start_and_stream().await;
+    let refused = agent.verb(&["reset", "--yes"]).await;
+    assert_eq!(refused.code, 1, "{refused:?}");
+    let elsewhere = Agent::between(&source, &destination);
+    let refused = elsewhere.verb(&["reset", "--yes"]).await;
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.stderr.contains("process"), "the holder is named: {refused:?}");
+    source.exec("INSERT INTO t VALUES (2, 'b')").await;
+    agent.caught_up().await;
+    assert_eq!(agent.terminate().await, Some(0));
+
+    let output = agent.verb(&["reset", "--yes", "--output", "json"]).await;
+    assert_eq!(output.code, 0, "{output:?}");
+    let report = json(&output);
+    assert_eq!(report["ok"], true);
+    let dropped = report["dropped"].to_string();
+    for object in ["sync_agent_it", "sync_agent_it_insert", "checkpoint", "directory"] {
+        assert!(dropped.contains(object), "{object} is missing in {dropped}");
+    }
+    assert!(report["notes"].to_string().contains("DROP SCHEMA"), "{report}");
+    assert_eq!(agent.traces().await, ["schema sync_agent"]);
+    assert_eq!(destination.count("sync_agent.checkpoint").await, 0);
+    assert_eq!(destination.count("sync_agent.tables").await, 0);
+    assert!(!agent.has_state(), "the local store is gone");
+    assert_eq!((destination.count("t").await, destination.count("log").await), (2, 1));
+    let output = agent.verb(&["reset", "--yes"]).await;
+    assert_eq!(output.code, 0, "{output:?}");
+    assert!(output.stdout.contains("nothing to forget"), "{output:?}");
+
+    agent.change("destination.on_existing", "\"truncate\"");
+    agent.start_and_stream().await;
+    source.exec("INSERT INTO t VALUES (3, 'c')").await;
+    agent.caught_up().await;
+    assert_same(&source, &destination, &["t", "log"]).await;
+}
+
+#[tokio::test]
+async fn reset_without_the_source_forgets_the_rest_and_names_what_pins_wal() {
+    let (mut source, destination) = with_table().await;
+    let mut agent = Agent::between(&source, &destination);
+    agent.start_and_stream().await;
+    assert_eq!(agent.terminate().await, Some(0));
+    source.stop(Stop::Fast).await;
+    let output = agent.verb(&["reset", "--yes"]).await;
+    assert_eq!(output.code, 1, "{output:?}");
+    let statement = "SELECT pg_drop_replication_slot('sync_agent_it')";
+    let publication = "DROP PUBLICATION \"sync_agent_it\"";
+    for word in [statement, publication, "keeps WAL"] {
+        assert!(output.stdout.contains(word), "{word} is missing in {output:?}");
+    }
+    assert_eq!(destination.count("sync_agent.checkpoint").await, 0);
+    source.launch_again().await;
+    let output = agent.verb(&["reset", "--yes"]).await;
+    assert_eq!(output.code, 1, "what nobody remembers is not dropped: {output:?}");
+    assert!(output.stdout.contains(statement), "{output:?}");
+    source.exec(&format!("{statement}; {publication}")).await;
+    assert_eq!(agent.verb(&["reset", "--yes"]).await.code, 0);
+}
+
+#[tokio::test]
+async fn reset_drops_nothing_on_a_server_that_the_pipeline_was_never_on() {
+    let (source, destination) = with_table().await;
+    let other = Cluster::start(Spec { identity: 2, ..Spec::default() }).await;
+    let slot = "SELECT pg_create_logical_replication_slot('sync_agent_it', 'pgoutput')";
+    other.exec(slot).await;
+    other.exec("CREATE PUBLICATION sync_agent_it").await;
+    let mut agent = Agent::between(&source, &destination);
+    agent.start_and_stream().await;
+    assert_eq!(agent.terminate().await, Some(0));
+    agent.change("source.url", &format!("{:?}", other.url()));
+    let output = agent.verb(&["reset", "--yes"]).await;
+    assert_eq!(output.code, 1, "{output:?}");
+    assert!(output.stdout.contains("another server"), "{output:?}");
+    assert_eq!(other.count("pg_replication_slots").await, 1, "somebody else's");
+    assert_eq!(other.count("pg_publication").await, 1, "somebody else's");
+}
+
+#[tokio::test]
+async fn reset_after_a_kill_takes_over_and_leaves_other_pipelines_alone() {
+    let (source, destination) = with_table().await;
+    source.exec("CREATE TABLE u (id int PRIMARY KEY)").await;
+    let mut other =
+        Agent::between(&source, &destination).named("other").set("include", "[\"public.u\"]");
+    other.start_and_stream().await;
+    let mut agent = Agent::between(&source, &destination).set("include", "[\"public.t\"]");
+    agent.start_and_stream().await;
+    agent.kill9();
+    // The lease of a killed agent is free as soon as the server has noticed.
+    let mut code = 1;
+    let mut said = String::new();
+    wait::until("a dead agent is no holder", wait::PROCESS, async || {
+        let output = agent.verb(&["reset", "--yes"]).await;
+        code = output.code;
+        said = format!("{output:?}");
+        code == 0
+    })
+    .await;
+    assert!(said.contains("other pipelines"), "{said}");
+    let left = agent.traces().await;
+    let expected = ["slot sync_agent_other", "publication sync_agent_other", "schema sync_agent"];
+    assert_eq!(left, expected);
+    source.exec("INSERT INTO u VALUES (1)").await;
+    other.caught_up().await;
+    assert_same(&source, &destination, &["u"]).await;
 }

@@ -25,8 +25,8 @@ pub use privileges::{TablePrivileges, privileges};
 pub use publications::{PublicationInfo, PublishedTable, publication_tables, publications};
 pub use server::{ServerFacts, server_facts};
 pub use slots::{
-    BlockingTransaction, SlotInfo, SlotPoll, SourcePollRow, blocking_transactions, poll, slot,
-    wal_end,
+    BlockingTransaction, SlotInfo, SlotPoll, SourcePollRow, WrittenWal, blocking_transactions,
+    poll, slot, wal_end, written_wal,
 };
 pub use table_info::{
     ColumnInfo, Generated, Identity, IndexInfo, RelationKind, SequenceInfo, TableInfo,

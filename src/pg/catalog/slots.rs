@@ -1,6 +1,6 @@
 //! Replication slots, the WAL's end, and who delays a new slot.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio_postgres::types::PgLsn;
 use tokio_postgres::{Client, Row};
@@ -76,6 +76,28 @@ pub async fn wal_end(client: &Client) -> Result<(Lsn, PgTimestamp), CatalogError
     let mut cells = Cells::new(&row, QUESTION);
     let now: SystemTime = cells.next()?;
     Ok((lsn(&mut cells)?.unwrap_or(Lsn::ZERO), PgTimestamp::from(now)))
+}
+
+/// How far the WAL is written, and how far it is flushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WrittenWal {
+    /// Every transaction that has committed by now did so before it.
+    pub insert_lsn: Lsn,
+    /// What a walsender may send.
+    pub flush_lsn: Lsn,
+    /// A commit is flushed within it, asynchronous ones included.
+    pub flush_limit: Duration,
+}
+
+pub async fn written_wal(client: &Client) -> Result<WrittenWal, CatalogError> {
+    const QUESTION: &str = "the end of its WAL";
+    let row = query_one(client, QUESTION, include_str!("written.sql"), &[]).await?;
+    let mut cells = Cells::new(&row, QUESTION);
+    Ok(WrittenWal {
+        insert_lsn: lsn(&mut cells)?.unwrap_or(Lsn::ZERO),
+        flush_lsn: lsn(&mut cells)?.unwrap_or(Lsn::ZERO),
+        flush_limit: Duration::from_millis(cells.next::<i64>()?.unsigned_abs()),
+    })
 }
 
 /// What is asked each second: the WAL's end and how the slot stands. One cheap query.

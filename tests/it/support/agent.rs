@@ -197,6 +197,11 @@ impl Agent {
         drop(std::fs::remove_dir_all(self.state_dir()));
     }
 
+    /// Whether there is a local store.
+    pub(crate) fn has_state(&self) -> bool {
+        self.state_dir().join(&self.pipeline).exists()
+    }
+
     /// A verb that ends by itself.
     pub(crate) async fn verb(&self, arguments: &[&str]) -> Output {
         self.run_to_the_end(self.command(), arguments).await
