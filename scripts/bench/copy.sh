@@ -19,6 +19,7 @@ bench_copy() {
             status=failed
             if "copy_by_$way" >"$out/copy-$way.log" 2>&1; then status=; fi
             seconds=$(seconds_since "$started")
+            stop_agent >>"$out/copy-$way.log" 2>&1 || status=failed
             [ "$status" = failed ] || status=$(copied)
             [ "$status" != failed ] || tail -n 3 "$out/copy-$way.log" >&2
             "copy_after_$way" >>"$out/copy-$way.log" 2>&1 || true
@@ -123,19 +124,25 @@ copy_by_pgcopydb() {
 
 copy_by_snapshot() { run_agent copy copy snapshot; }
 
-copy_by_run() { run_agent copy copy run --until caught-up; }
+# Until every table is recorded as copied; stopping comes after the clock.
+copy_by_run() { start_agent copy copy run && while_agent_lives until_copied; }
 
-# Runs the agent to its end, between two databases.
-run_agent() { # source's database, destination's database, then verb and flags
-    local from=$1 to=$2 pid code=0
-    shift 2
-    "$agent" --source "$(url source "$from")" --destination "$(url destination "$to")" \
-        --set "pipeline=\"$to\"" --set "state.dir=\"$folder/state\"" --set 'http.listen="off"' \
-        --log-format json "$@" &
-    pid=$!
-    follow "$pid" "$folder/used" &
-    wait "$pid" || code=$?
-    return "$code"
+until_copied() {
+    sql destination copy -f - <<'SQL'
+SET statement_timeout = '20min';
+DO $$
+DECLARE copied bigint := 0;
+BEGIN
+    WHILE copied < 5 LOOP
+        PERFORM pg_sleep(0.02);
+        IF to_regclass('sync_agent.tables') IS NOT NULL THEN
+            SELECT count(*) INTO copied FROM sync_agent.tables WHERE state = 'copied';
+        END IF;
+        -- A table that another transaction created is only seen by the next one.
+        COMMIT;
+    END LOOP;
+END $$
+SQL
 }
 
 # === what they leave behind ===

@@ -86,18 +86,10 @@ latency_start_builtin() {
 
 latency_stop_builtin() { sql destination latency -c "DROP SUBSCRIPTION bench"; }
 
-latency_start_agent() {
-    "$agent" --source "$(url source latency)" --destination "$(url destination latency)" \
-        --set 'pipeline="latency"' --set "state.dir=\"$folder/state\"" --set 'http.listen="off"' \
-        --log-format json run &
-    background=$!
-}
+latency_start_agent() { start_agent latency latency run; }
 
 latency_stop_agent() {
-    used "$background" >"$folder/used" || true
-    kill "$background" 2>/dev/null || true
-    wait "$background" || true
-    background=
+    stop_agent
     forget_agent latency
     rm -rf "$folder/state"
 }

@@ -89,6 +89,55 @@ SELECT format('DROP PUBLICATION %I', pubname) FROM pg_publication
 SQL
 }
 
+# === the agent ===
+
+# Starts the agent between two databases; its slot is sync_agent_<destination's database>.
+start_agent() { # source's database, destination's database, then verb and flags
+    local from=$1 to=$2
+    shift 2
+    "$agent" --source "$(url source "$from")" --destination "$(url destination "$to")" \
+        --set "pipeline=\"$to\"" --set "state.dir=\"$folder/state\"" --set 'http.listen="off"' \
+        --log-format json "$@" &
+    background=$!
+}
+
+# Runs the agent to its end.
+run_agent() { # as start_agent
+    local code=0
+    start_agent "$@"
+    follow "$background" "$folder/used" &
+    wait "$background" || code=$?
+    background=
+    return "$code"
+}
+
+# Waits for a command, or gives it up when the agent has ended before it.
+while_agent_lives() {
+    local waiter watcher code=0
+    "$@" &
+    waiter=$!
+    (
+        while kill -0 "$background" 2>/dev/null; do sleep 1; done
+        kill "$waiter" 2>/dev/null
+    ) &
+    watcher=$!
+    wait "$waiter" || code=$?
+    kill "$watcher" 2>/dev/null || true
+    wait "$watcher" 2>/dev/null || true
+    return "$code"
+}
+
+# Stops it as an operator would; what it used is in "$folder/used".
+stop_agent() {
+    local code=0
+    [ -n "${background:-}" ] || return 0
+    used "$background" >"$folder/used" || true
+    kill "$background" 2>/dev/null || true
+    wait "$background" || code=$?
+    background=
+    return "$code"
+}
+
 # === time ===
 
 now_ms() { echo $(($(date +%s%N) / 1000000)); }

@@ -70,7 +70,7 @@ builtin	built-in logical replication, initial sync
 dump	`pg_dump -Fd -Z0 -j2`, then `pg_restore -j2`
 pgcopydb	`pgcopydb clone --table-jobs 2 --index-jobs 2`
 snapshot	`sync-agent snapshot`
-run	`sync-agent run --until caught-up`
+run	`sync-agent run`, until every table is copied
 TXT
 }
 

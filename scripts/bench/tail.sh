@@ -162,29 +162,13 @@ tail_end_builtin() {
 # === agent ===
 
 tail_begin_agent() {
-    new_database destination tail_agent && agent_tail run --until caught-up &&
+    new_database destination tail_agent && run_agent tail tail_agent run --until caught-up &&
         sql destination tail_agent -c "VACUUM ANALYZE"
 }
 
-agent_tail() { run_agent tail tail_agent "$@"; }
+tail_start_agent() { start_agent tail tail_agent run && while_agent_lives until_confirmed sync_agent_tail_agent; }
 
-tail_start_agent() {
-    "$agent" --source "$(url source tail)" --destination "$(url destination tail_agent)" \
-        --set 'pipeline="tail_agent"' --set "state.dir=\"$folder/state\"" \
-        --set 'http.listen="off"' --log-format json run &
-    agent_pid=$!
-    background=$agent_pid
-    until_confirmed sync_agent_tail_agent
-}
-
-tail_stop_agent() {
-    local code=0
-    used "$agent_pid" >"$folder/used" || true
-    kill "$agent_pid" 2>/dev/null || true
-    wait "$agent_pid" || code=$?
-    background=
-    return "$code"
-}
+tail_stop_agent() { stop_agent; }
 
 tail_compare_agent() { compared tail_agent "$1"; }
 
