@@ -427,6 +427,7 @@ enum Shape {
     Insert,
     Update { mask: Mask, find: Find },
     UpdateOrInsert { mask: Mask, find: Find },
+    Replace { sent: Mask, find: Find },
     Delete { find: Find },
 }
 
@@ -438,6 +439,7 @@ impl Shape {
             Shape::UpdateOrInsert { mask, find } => {
                 statement::update_or_insert_row(target, mask, *find)
             }
+            Shape::Replace { sent, find } => statement::replace_row(target, sent, *find),
             Shape::Delete { find } => statement::delete_row(target, *find),
         }
     }
@@ -488,6 +490,9 @@ fn plan_update<'a>(target: &Target, old: Option<&'a OldRow>, new: &'a Row) -> Op
         !after.is_unchanged() && after != value_of(target, before, index)
     }));
     mask.sort_unstable();
+    if target.has_unsettable() || mask.iter().any(|&i| target.columns[i].is_identity_always) {
+        return Some(plan_replace(target, find, before, new));
+    }
     if mask.is_empty() {
         return None;
     }
@@ -501,6 +506,14 @@ fn plan_update<'a>(target: &Target, old: Option<&'a OldRow>, new: &'a Row) -> Op
         (Shape::Update { mask, find }, PlannedEffect::Update)
     };
     Some(Planned { shape, values, effect })
+}
+
+fn plan_replace<'a>(target: &Target, find: Find, before: &'a Row, new: &'a Row) -> Planned<'a> {
+    let mut sent: Mask = (0..target.columns.len()).collect();
+    sent.retain(|&index| !value_of(target, new, index).is_unchanged());
+    let mut values = values_at(target, new, &sent);
+    values.extend(found_values(target, find, before));
+    Planned { shape: Shape::Replace { sent, find }, values, effect: PlannedEffect::Update }
 }
 
 fn find_by(target: &Target) -> Find {

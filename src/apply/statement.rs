@@ -52,6 +52,13 @@ fn returning_fresh(target: &Target) -> &'static str {
 /// Inserts one row; where the key exists the newer row wins. Returns `true` for a new row, `false`
 /// or nothing for one that was there.
 pub fn insert_row(target: &Target) -> String {
+    if target.columns.is_empty() {
+        return format!(
+            "INSERT INTO {} DEFAULT VALUES{}",
+            target.name.sql(),
+            returning_fresh(target)
+        );
+    }
     let mut sql = format!(
         "INSERT INTO {} ({}){} VALUES ({})",
         target.name.sql(),
@@ -149,6 +156,32 @@ pub fn update_or_insert_row(target: &Target, mask: &[usize], find: Find) -> Stri
     )
 }
 
+/// Deletes the row and inserts it anew, for what no UPDATE may set (`GENERATED ALWAYS AS IDENTITY`).
+/// Values that `sent` does not name are the deleted row's; where all are sent, the row is inserted
+/// even if none was found. The parameters are the sent columns' values.
+pub fn replace_row(target: &Target, sent: &[usize], find: Find) -> String {
+    let values = (0..target.columns.len())
+        .map(|index| match sent.iter().position(|&column| column == index) {
+            Some(place) => typed(target, index, place + 1),
+            None => format!("gone.{}", identifier(&target.columns[index].name)),
+        })
+        .collect::<Vec<_>>()
+        .join(", ");
+    let from = if sent.len() == target.columns.len() {
+        "(SELECT 1) AS one LEFT JOIN gone ON true"
+    } else {
+        "gone"
+    };
+    format!(
+        "WITH gone AS (DELETE FROM {table} WHERE {found} RETURNING *) \
+         INSERT INTO {table} ({columns}){overriding} SELECT {values} FROM {from}",
+        table = target.name.sql(),
+        found = finding(target, find, sent.len() + 1),
+        columns = column_list(&target.columns),
+        overriding = overriding(target),
+    )
+}
+
 pub fn delete_row(target: &Target, find: Find) -> String {
     format!("DELETE FROM {} WHERE {}", target.name.sql(), finding(target, find, 1))
 }
@@ -189,11 +222,13 @@ pub fn staging_name(staging: &str) -> String {
 
 /// `COPY` of the mask's columns into a table.
 pub fn copy_in(table: &str, target: &Target, mask: &[usize], is_binary: bool) -> String {
-    format!(
-        "COPY {table} ({}) FROM STDIN (FORMAT {})",
-        column_list(mask.iter().map(|&index| &target.columns[index])),
-        if is_binary { "binary" } else { "text" }
-    )
+    let format = if is_binary { "binary" } else { "text" };
+    if mask.is_empty() {
+        // A table without columns: an empty list is no syntax.
+        return format!("COPY {table} FROM STDIN (FORMAT {format})");
+    }
+    let columns = column_list(mask.iter().map(|&index| &target.columns[index]));
+    format!("COPY {table} ({columns}) FROM STDIN (FORMAT {format})")
 }
 
 /// Upserts a staging table of whole rows, in key order. Returns how many rows there were and how

@@ -52,10 +52,11 @@ impl Target {
             })
             .collect();
         let position = |index: &usize| columns.iter().position(|c| c.value_index == *index);
-        let key = table.key.iter().filter_map(position).collect();
+        let key: Vec<usize> = table.key.iter().filter_map(position).collect();
+        let has_unsettable = unsettable(&columns, &key);
         let policy = if circumstances.keeps_order {
             FoldPolicy::InOrder
-        } else if mapping.has_extra_unique || mapping.has_deferrable {
+        } else if mapping.has_extra_unique || mapping.has_deferrable || has_unsettable {
             FoldPolicy::TableOrder
         } else if circumstances.has_further_columns || mapping.needs_overriding() {
             FoldPolicy::FoldKeepRows
@@ -76,7 +77,17 @@ impl Target {
         self.columns.iter().any(|column| column.is_identity_always)
     }
 
+    /// A column besides the key can change at the source and not be set here: updates are written
+    /// as a delete and an insert.
+    pub fn has_unsettable(&self) -> bool {
+        unsettable(&self.columns, &self.key)
+    }
+
     pub fn key_columns(&self) -> impl Iterator<Item = &TargetColumn> {
         self.key.iter().map(|&index| &self.columns[index])
     }
+}
+
+fn unsettable(columns: &[TargetColumn], key: &[usize]) -> bool {
+    (0..columns.len()).any(|index| columns[index].is_identity_always && !key.contains(&index))
 }
