@@ -56,7 +56,7 @@ pub(crate) async fn execute(settings: Settings, args: ResetArgs) -> ExitCode {
         Ok(forgotten) => show(&context.settings.pipeline, &forgotten, args.output.output),
         Err(ResetError::Pipeline(error)) => exit::failed_pipeline(&error),
         Err(error) => {
-            tracing::error!("{}", exit::chain(&error));
+            tracing::error!(hint = error.hint(), "{}", exit::chain(&error));
             ExitCode::FAILURE
         }
     }

@@ -86,6 +86,17 @@ pub enum ResetError {
     Pipeline(#[from] PipelineError),
 }
 
+impl ResetError {
+    /// What an operator can do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            ResetError::Held { .. } => None,
+            ResetError::InUse(error) => error.hint().map(str::to_owned),
+            ResetError::Pipeline(error) => error.hint(),
+        }
+    }
+}
+
 impl Forgotten {
     fn dropped(&mut self, place: Place, object: impl Into<String>) {
         self.dropped.push(Dropped { place, object: object.into() });

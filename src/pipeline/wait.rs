@@ -253,13 +253,13 @@ impl Standing {
         let position =
             |lsn: Option<Lsn>| lsn.map_or_else(|| "nothing".to_owned(), |l| l.to_string());
         if let Some(target) = self.target {
-            let behind = target.bytes_since(self.applied.unwrap_or(Lsn::ZERO));
-            let applied = position(self.applied);
-            let behind = match self.applied {
-                Some(_) => format!(", {behind} bytes behind"),
-                None => String::new(),
+            let behind = match self.applied.map(|applied| target.bytes_since(applied)) {
+                Some(0) | None => String::new(),
+                Some(count) => {
+                    format!(", {} behind", bytesize::ByteSize::b(count).display().iec())
+                }
             };
-            parts.push(format!("applied {applied}, waiting for {target}{behind}"));
+            parts.push(format!("applied {} of {target}{behind}", position(self.applied)));
         } else {
             parts.push(format!("applied {}", position(self.applied)));
         }

@@ -74,11 +74,9 @@ fn write(text: &mut String, report: &Report) -> std::fmt::Result {
             writeln!(text, "  E_CONFIG: {}", printable(mistake))?;
         }
     }
-    for (severity, title) in [
-        (Severity::Error, "errors, in the way of `run`"),
-        (Severity::Warning, "warnings"),
-        (Severity::Info, "what `run` would find and make"),
-    ] {
+    for (severity, title) in
+        [(Severity::Error, "errors"), (Severity::Warning, "warnings"), (Severity::Info, "notes")]
+    {
         for side in [Side::Source, Side::Destination] {
             group(text, report, severity, side, title)?;
         }
@@ -99,7 +97,7 @@ fn group(
         .filter(|finding| finding.severity == severity && finding.side == side)
         .peekable();
     if findings.peek().is_some() {
-        writeln!(text, "\n{title}, at the {}:", side.label())?;
+        writeln!(text, "\n{title} at the {}:", side.label())?;
     }
     for finding in findings {
         writeln!(text, "  {}: {}", printable(&finding.object), printable(&finding.message))?;

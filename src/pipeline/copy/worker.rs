@@ -64,10 +64,15 @@ async fn copy_chunk(
     let mut copy_out = source.copy_out(&plan.sql(chunk.chunk)).await.map_err(reading())?;
     let mut copy_in = destination.copy_in(&job.copy_in_sql).await.map_err(loading())?;
     let mut byte_count = 0;
+    let mut frame_count = 0;
     let mut shown_rows = 0;
+    // A frame a row; the binary format ends with one that is none.
+    let trailer_count = u64::from(job.is_binary);
     let mut transformer = job.transform.copy_needs_decode().then(|| Transformer::new(job));
     while let Some(frames) = copy_out.next_frames().await.map_err(reading())? {
-        let (rows, bytes) = (copy_out.frame_count() as u64, frames.len() as u64);
+        frame_count += copy_out.frame_count() as u64;
+        let rows = frame_count.saturating_sub(trailer_count) - shown_rows;
+        let bytes = frames.len() as u64;
         byte_count += bytes;
         shown_rows += rows;
         match &mut transformer {
