@@ -129,10 +129,11 @@ fn null() -> String {
     "NULL".to_owned()
 }
 
-/// To the microsecond, which a number of seconds would not keep.
+/// To the microsecond, which a number of seconds would not keep. Multiplied, because version 14
+/// reads at most 2^31 of a unit in an interval's text; the product is exact up to 2^53.
 fn timestamp(time: SystemTime) -> String {
     format!(
-        "'epoch'::pg_catalog.timestamptz + '{} microseconds'::pg_catalog.interval",
+        "'epoch'::pg_catalog.timestamptz + {} * '1 microsecond'::pg_catalog.interval",
         PgTimestamp::from(time).unix_micros()
     )
 }

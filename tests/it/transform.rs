@@ -104,7 +104,7 @@ async fn unlisted_columns_are_dropped_or_refused_when_told_so() {
     };
     let refused = Agent::between(&source, &destination).section(&table("fail"));
     let output = refused.verb(&["check"]).await;
-    assert_eq!(output.code, 4, "{}{}", output.stdout, output.stderr);
+    assert_eq!(output.code, 3, "{}{}", output.stdout, output.stderr);
     assert!(format!("{}{}", output.stdout, output.stderr).contains("secret"));
     let mut agent = Agent::between(&source, &destination).section(&table("drop"));
     agent.start_and_stream().await;

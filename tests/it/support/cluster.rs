@@ -223,7 +223,14 @@ impl Deref for Cluster {
 }
 
 impl Drop for Cluster {
+    #[allow(clippy::print_stderr, reason = "a failed test shows what its servers said")]
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let end = lines[lines.len().saturating_sub(20)..].join("\n");
+            eprintln!("the server on port {} said at last:\n{end}\n", self.port);
+        }
         if let Some(mut supervisor) = self.supervisor.take() {
             drop(supervisor.stdin.take());
             wait::until_blocking(wait::PROCESS, || !matches!(supervisor.try_wait(), Ok(None)));
