@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::apply::targets::Targets;
 use crate::apply::transaction::Applier;
 use crate::checkpoint::row::{self, Acquired, Checkpoint, Claim};
-use crate::checkpoint::tables::{self, CopyState, TableRecord};
+use crate::checkpoint::tables::{self, TableRecord};
 use crate::checkpoint::{Record, Store, schema};
 use crate::model::finding::Side;
 use crate::model::table::TableId;
@@ -35,6 +35,7 @@ use crate::pipeline::copy::{self, CopyEnd, DestinationShape, Preparation};
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::lease::Lease;
 use crate::pipeline::look::{Look, judge_slot, look};
+use crate::pipeline::pending;
 use crate::pipeline::planner::Planner;
 use crate::pipeline::selection::Selection;
 use crate::pipeline::slot_creation;
@@ -44,7 +45,6 @@ use crate::pipeline::stream_tables::StreamTables;
 use crate::snapshot::ConsistentPoint;
 use crate::source::slot::Verdict;
 use crate::source::{KeyLookup, Tail};
-use crate::transform;
 use crate::wire::{Session, StreamOptions};
 
 /// Between two looks at a lease that somebody else holds. They release it on a clean stop, and its
@@ -169,7 +169,7 @@ impl Attempt<'_> {
             judge_slot(context, &held.source, &mut replication, &look, Some(&held.checkpoint))
                 .await?;
         let records = held.records(context).await?;
-        refuse_changed_tables(context, &records)?;
+        pending::refuse_changed_tables(context, &records)?;
         let publications = look
             .ensure_publications(
                 context,
@@ -219,7 +219,7 @@ impl Attempt<'_> {
         tracing::info!(applied_lsn = %applied_lsn, slot_confirmed_flush = ?look.slot_confirmed_flush, "going on from the destination's checkpoint");
         let planner =
             |records| held.planner(context, &look.selection, look.has_replica_role, records);
-        let pending = pending(&look.selection.tables, &records);
+        let pending = pending::pending(&look.selection.tables, &records);
         if !pending.is_empty() {
             let planner = planner(records);
             let copied = self.copy(&held, &look, first_point, pending, &planner).await?;
@@ -273,6 +273,11 @@ impl Attempt<'_> {
             shape: &shape,
             epoch: held.checkpoint.epoch,
         };
+        if !context.settings.snapshot.copy_data {
+            pending::adopt(context, &held.destination, &pending, point.lsn).await?;
+            point.release().await;
+            return Ok(CopyEnd::Completed);
+        }
         let mut jobs = Vec::with_capacity(count);
         for info in &pending {
             jobs.push(preparation.prepare(info).await?);
@@ -398,45 +403,6 @@ impl Held {
         planner.set_records(records);
         planner
     }
-}
-
-/// Tables whose rows are not at the destination yet.
-fn pending(tables: &[TableInfo], records: &[TableRecord]) -> Vec<TableInfo> {
-    let is_copied = |table: &&TableInfo| {
-        records
-            .iter()
-            .any(|record| record.source == table.name && record.state == CopyState::Copied)
-    };
-    tables.iter().filter(|table| !is_copied(table)).cloned().collect()
-}
-
-fn refuse_changed_tables(context: &Context, records: &[TableRecord]) -> Result<(), PipelineError> {
-    let changed = changed_tables(context, records);
-    if changed.is_empty() {
-        return Ok(());
-    }
-    Err(PipelineError::Config { message: changed.join("\n") })
-}
-
-/// A copied table whose settings shape rows differently now would be half old, half new: one
-/// message each.
-pub fn changed_tables(context: &Context, records: &[TableRecord]) -> Vec<String> {
-    let settings = &context.settings;
-    records
-        .iter()
-        .filter(|record| record.state == CopyState::Copied && settings.selects(&record.source))
-        .filter(|record| {
-            let destination = settings.destination_name(&record.source);
-            let settings = settings.table(&record.source);
-            transform::fingerprint(settings, &destination) != record.fingerprint
-        })
-        .map(|record| {
-            format!(
-                "[[table]] {}: its destination or columns differ from those its rows were copied with; undo the change, or reset the pipeline and copy again",
-                record.source.sql()
-            )
-        })
-        .collect()
 }
 
 /// Under FULL identity the stream marks every column as identifying; the key is the primary key.

@@ -143,14 +143,18 @@ impl PipelineError {
         }
     }
 
-    /// What an operator can do.
+    /// What an operator can do, where it is not in the message.
     pub fn hint(&self) -> Option<String> {
         match self {
             PipelineError::Connect(error) => error.hint(),
             PipelineError::Slot(error) => Some(error.hint().to_owned()),
             PipelineError::Store(error) => error.hint().map(str::to_owned),
             PipelineError::Copy { source, .. } => source.hint(),
-            _ => None,
+            PipelineError::Apply(ApplyError::RowMissing { .. }) => Some(
+                "Put the row back at the destination, or reset the pipeline and copy again."
+                    .to_owned(),
+            ),
+            other => other.server_error().and_then(|server| server.hint),
         }
     }
 

@@ -19,6 +19,7 @@ pub mod lease;
 pub mod look;
 pub mod observe;
 pub mod patience;
+pub mod pending;
 pub mod planner;
 pub mod policy;
 pub mod poll;

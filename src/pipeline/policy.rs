@@ -10,6 +10,7 @@ use crate::pipeline::code::Code;
 use crate::pipeline::error::PipelineError;
 use crate::source::TailError;
 use crate::source::slot::SlotError;
+use crate::wire::WireError;
 
 /// What the supervisor does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,10 @@ pub fn judge(error: &PipelineError, was_connected: bool) -> Verdict {
     match error {
         PipelineError::Connect(error) if error.is_transient() || was_connected => PASSING,
         PipelineError::Connect(_) => verdict(Code::E_PREFLIGHT, Exit),
+        PipelineError::Wire { source: WireError::TooLarge { .. }, .. }
+        | PipelineError::Tail(TailError::Wire(WireError::TooLarge { .. })) => {
+            verdict(Code::E_DATA, Hold)
+        }
         PipelineError::Query { .. }
         | PipelineError::Catalog { .. }
         | PipelineError::Wire { .. } => judge_server(error.server_error().as_ref(), PASSING),

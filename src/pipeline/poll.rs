@@ -1,6 +1,6 @@
 //! The once-a-second look at the source: WAL end, clock, slot.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 
@@ -19,11 +19,13 @@ const POLL_TIMEOUT: Duration = Duration::from_secs(10);
 pub fn start(context: Context) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut client = None;
+        let mut retention = Retention::default();
         let mut tick = tokio::time::interval(POLL_INTERVAL);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
-            let polled = tokio::time::timeout(POLL_TIMEOUT, poll(&context, &mut client)).await;
+            let polling = poll(&context, &mut client, &mut retention);
+            let polled = tokio::time::timeout(POLL_TIMEOUT, polling).await;
             if !matches!(polled, Ok(true)) {
                 client = None;
                 context.board.source_unreachable();
@@ -32,7 +34,7 @@ pub fn start(context: Context) -> JoinHandle<()> {
     })
 }
 
-async fn poll(context: &Context, client: &mut Option<Client>) -> bool {
+async fn poll(context: &Context, client: &mut Option<Client>, retention: &mut Retention) -> bool {
     if client.is_none() {
         *client = crate::pg::client::connect(&context.source, "poll").await.ok();
     }
@@ -40,6 +42,8 @@ async fn poll(context: &Context, client: &mut Option<Client>) -> bool {
     let Ok(row) = catalog::poll(client, &context.settings.source.slot).await else {
         return false;
     };
+    let retained_bytes = row.slot.as_ref().and_then(|slot| slot.retained_bytes);
+    retention.look(context, retained_bytes.unwrap_or(0));
     context.board.source_poll(SourcePoll {
         wal_end: row.wal_end,
         server_time: row.now,
@@ -53,4 +57,40 @@ async fn poll(context: &Context, client: &mut Option<Client>) -> bool {
         }),
     });
     true
+}
+
+/// How often an alert that lasts is logged again.
+const REMINDER: Duration = Duration::from_secs(600);
+
+/// `max_retained_wal` with the action "alert": says when the slot holds more WAL than that.
+#[derive(Debug, Default)]
+struct Retention {
+    alerted_at: Option<Instant>,
+}
+
+impl Retention {
+    fn look(&mut self, context: &Context, retained_bytes: u64) {
+        let Some(limit_bytes) = context.settings.source.max_retained_wal_bytes else { return };
+        let slot = &context.settings.source.slot;
+        if retained_bytes <= limit_bytes {
+            if self.alerted_at.take().is_some() {
+                tracing::info!(
+                    slot,
+                    retained_bytes,
+                    limit_bytes,
+                    "the slot holds no more WAL than it may"
+                );
+            }
+            return;
+        }
+        if self.alerted_at.is_none_or(|at| at.elapsed() >= REMINDER) {
+            self.alerted_at = Some(Instant::now());
+            tracing::warn!(
+                slot,
+                retained_bytes,
+                limit_bytes,
+                "the slot holds more WAL than max_retained_wal allows"
+            );
+        }
+    }
 }

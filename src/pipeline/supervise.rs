@@ -128,7 +128,7 @@ impl ConditionLog {
         let server = error.server_error();
         let constraint = server.as_ref().and_then(|server| server.constraint.as_deref());
         let table = error.table().map(ToString::to_string);
-        let hint = server.as_ref().and_then(|server| server.hint.as_deref());
+        let hint = error.hint();
         if !is_known {
             self.attempt_count = 1;
             self.last = Some((key, Instant::now()));

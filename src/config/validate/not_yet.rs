@@ -3,8 +3,8 @@
 
 use crate::config::document::Path;
 use crate::config::file::{
-    ConfigFile, DestinationFile, FailoverFile, OnErrorFile, OnExistingFile, OneOrMany,
-    PartitionsFile, RetainedWalActionFile, Size, SourceFile, TableFile,
+    ConfigFile, DestinationFile, FailoverFile, NewColumnsFile, NewTablesFile, OnErrorFile,
+    OnExistingFile, OneOrMany, PartitionsFile, RetainedWalActionFile, Size, SourceFile, TableFile,
 };
 use crate::config::load::Purpose;
 use crate::config::units;
@@ -47,6 +47,9 @@ impl Check<'_> {
         if matches!(file.failover, Some(FailoverFile::On | FailoverFile::Off)) {
             self.not_yet(&path.key("failover"), "only \"auto\" is built");
         }
+        if matches!(file.new_tables, Some(NewTablesFile::Halt | NewTablesFile::Ignore)) {
+            self.not_yet(&path.key("new_tables"), "only \"add\", at the next start, is built");
+        }
         if file.partitions == Some(PartitionsFile::Leaf) {
             self.not_yet(&path.key("partitions"), "\"leaf\" is not built");
         }
@@ -56,11 +59,19 @@ impl Check<'_> {
         let path = Path::of(&["destination"]);
         self.refuse_merge(&path, file.on_existing);
         self.refuse_dead_letter(&path, file.on_error);
+        self.refuse_adding(&path, file.new_columns);
     }
 
     fn refuse_merge(&mut self, path: &Path, written: Option<OnExistingFile>) {
         if written == Some(OnExistingFile::Merge) {
             self.not_yet(&path.key("on_existing"), "\"merge\" is not built");
+        }
+    }
+
+    fn refuse_adding(&mut self, path: &Path, written: Option<NewColumnsFile>) {
+        if written == Some(NewColumnsFile::Add) {
+            let what = "\"add\" is not built: a new column holds the pipeline (\"halt\")";
+            self.not_yet(&path.key("new_columns"), what);
         }
     }
 
@@ -92,6 +103,7 @@ impl Check<'_> {
         }
         self.refuse_on_delete(table.on_delete.as_deref(), &path.key("on_delete"));
         self.refuse_merge(path, table.on_existing);
+        self.refuse_adding(path, table.new_columns);
         self.refuse_dead_letter(path, table.on_error);
         let columns_path = path.key("columns");
         for (name, column) in table.columns.iter().flatten() {
