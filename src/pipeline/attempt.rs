@@ -42,6 +42,7 @@ use crate::pipeline::slot_creation;
 use crate::pipeline::status::{State, TableState};
 use crate::pipeline::stream::{ReaderEnd, Stream, batch_limits};
 use crate::pipeline::stream_tables::StreamTables;
+use crate::pipeline::wait::committed_position;
 use crate::snapshot::ConsistentPoint;
 use crate::source::slot::Verdict;
 use crate::source::{KeyLookup, Tail};
@@ -101,7 +102,7 @@ impl Attempt<'_> {
             self.memory.is_preflighted = true;
         }
         let until = match self.until_caught_up {
-            true => Some(source_position(&source).await?),
+            true => Some(committed_position(&source).await?),
             false => None,
         };
         schema::ensure(&destination, &context.checkpoint.schema).await?;

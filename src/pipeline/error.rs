@@ -43,7 +43,7 @@ pub enum PipelineError {
     Slot(#[from] SlotError),
     /// A publication of ours is gone.
     #[error(
-        "publication \"{name}\" is gone from the source: rows written since are not in the stream; \"resync --all\" copies everything again"
+        "publication \"{name}\" is gone from the source: rows written since are not in the stream; forget the pipeline with \"sync-agent reset\" and copy again"
     )]
     PublicationGone { name: String },
     /// The destination's history is not ours.

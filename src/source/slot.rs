@@ -120,7 +120,7 @@ impl SlotError {
                 "It becomes free when that session ends; pg_terminate_backend ends it now."
             }
             SlotError::Missing { .. } | SlotError::Lost { .. } | SlotError::Ahead { .. } => {
-                "Copy the tables again with `sync-agent resync --all`."
+                "Forget the pipeline with `sync-agent reset` and copy again (`resync --all` is not built yet)."
             }
             SlotError::WalEndBehind { .. }
             | SlotError::OtherSystem { .. }
