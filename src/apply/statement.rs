@@ -220,15 +220,23 @@ pub fn staging_name(staging: &str) -> String {
     format!("pg_temp.{}", identifier(staging))
 }
 
-/// `COPY` of the mask's columns into a table.
+/// Loads rows of the columns in `mask`, by position.
 pub fn copy_in(table: &str, target: &Target, mask: &[usize], is_binary: bool) -> String {
-    let format = if is_binary { "binary" } else { "text" };
-    if mask.is_empty() {
-        // A table without columns: an empty list is no syntax.
-        return format!("COPY {table} FROM STDIN (FORMAT {format})");
-    }
+    format!("{})", copy_in_open(table, target, mask, is_binary))
+}
+
+/// The same into a table that this transaction has created or emptied: rows arrive as VACUUM would
+/// leave them.
+pub fn copy_in_frozen(table: &str, target: &Target, mask: &[usize], is_binary: bool) -> String {
+    format!("{}, FREEZE)", copy_in_open(table, target, mask, is_binary))
+}
+
+fn copy_in_open(table: &str, target: &Target, mask: &[usize], is_binary: bool) -> String {
     let columns = column_list(mask.iter().map(|&index| &target.columns[index]));
-    format!("COPY {table} ({columns}) FROM STDIN (FORMAT {format})")
+    // A table without columns: an empty list is no syntax.
+    let columns = if columns.is_empty() { columns } else { format!(" ({columns})") };
+    let format = if is_binary { "binary" } else { "text" };
+    format!("COPY {table}{columns} FROM STDIN (FORMAT {format}")
 }
 
 /// Upserts a staging table of whole rows, in key order. Returns how many rows there were and how

@@ -279,11 +279,7 @@ impl Attempt<'_> {
             point.release().await;
             return Ok(CopyEnd::Completed);
         }
-        let mut jobs = Vec::with_capacity(count);
-        for info in &pending {
-            jobs.push(preparation.prepare(info).await?);
-        }
-        tracing::info!(tables = count, lsn = %point.lsn, "the copy begins");
+        let jobs = preparation.prepare(&pending).await?;
         let copy = copy::Copy {
             context,
             point: &point,
@@ -309,8 +305,9 @@ impl Attempt<'_> {
     ) -> Result<AttemptEnd, PipelineError> {
         let context = self.context;
         let mut is_binary = true;
-        for info in &look.selection.tables {
-            is_binary &= planner.plan_catalog(info).await?.is_stream_binary;
+        let tables = &look.selection.tables;
+        for (info, plan) in tables.iter().zip(planner.plan_catalog(tables).await?) {
+            is_binary &= plan.is_stream_binary;
             context.board.table_state(&info.name, TableState::CatchingUp);
         }
         let reached = source_position(&held.source).await?;

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 pub use report::{BackfillReport, Origin, Point, TableReport, Totals};
 
 use crate::checkpoint::row::{self, Acquired, Checkpoint, Claim};
-use crate::checkpoint::{schema, tables};
+use crate::checkpoint::{CheckpointError, schema, tables};
 use crate::config::settings::Settings;
 use crate::model::finding::Side;
 use crate::pg::catalog::{self, TableFilter, TableInfo};
@@ -246,8 +246,21 @@ impl Backfill<'_> {
             error = lease.lost() => return Err(error.into()),
             result = Box::pin(self.work(&held, &look, is_restart)) => result,
         };
+        let result = match result {
+            Err(error) => Err(self.fenced(&held).await.unwrap_or(error)),
+            end => end,
+        };
         lease.release().await;
         result
+    }
+
+    /// Whoever took over has made our last transaction fail; that it was he says more than how.
+    async fn fenced(&self, held: &Held) -> Option<PipelineError> {
+        let renewed = row::renew(&held.destination, &self.context.checkpoint, held.epoch).await;
+        renewed
+            .err()
+            .filter(|error| matches!(error, CheckpointError::Fenced { .. }))
+            .map(Into::into)
     }
 
     /// Takes the lease. Another snapshot at work is an error, unless it is about to end.
@@ -311,11 +324,7 @@ impl Backfill<'_> {
         };
         let count = pending.len();
         context.board.set_state(State::Copying, format!("copying {count} tables"));
-        let mut jobs = Vec::with_capacity(count);
-        for info in &pending {
-            jobs.push(preparation.prepare(info).await?);
-        }
-        tracing::info!(tables = count, lsn = %point.lsn, "the copy begins");
+        let jobs = preparation.prepare(&pending).await?;
         let copy = copy::Copy {
             context,
             point: &point,

@@ -85,10 +85,31 @@ impl Planner {
         self.records.keys()
     }
 
-    /// Plans a table as the catalog describes it.
-    pub async fn plan_catalog(&self, table: &TableInfo) -> Result<TablePlan, PipelineError> {
-        let description = Arc::new(describe(table));
-        self.plan(&description, table).await
+    /// Plans tables as the source's catalog describes them. The destination is asked once.
+    pub async fn plan_catalog(
+        &self,
+        tables: &[TableInfo],
+    ) -> Result<Vec<TablePlan>, PipelineError> {
+        let mut destinations = self.destination_tables(tables).await?;
+        let plan = |table: &TableInfo| {
+            let name = self.settings.destination_name(&table.name);
+            let destination =
+                destinations.remove(&name).ok_or_else(|| missing(&table.name, &name))?;
+            self.plan(&Arc::new(describe(table)), table, destination)
+        };
+        tables.iter().map(plan).collect()
+    }
+
+    /// The destination's tables of `tables`, as far as they exist, by their own names.
+    pub async fn destination_tables(
+        &self,
+        tables: &[TableInfo],
+    ) -> Result<HashMap<QualifiedName, TableInfo>, PipelineError> {
+        let names: Vec<QualifiedName> =
+            tables.iter().map(|table| self.settings.destination_name(&table.name)).collect();
+        let found = catalog::tables(&self.destination, TableFilter::Names(&names)).await;
+        let found = found.map_err(PipelineError::catalog(Side::Destination))?;
+        Ok(found.into_iter().map(|table| (table.name.clone(), table)).collect())
     }
 
     /// Plans a table as the stream describes it.
@@ -107,16 +128,18 @@ impl Planner {
                 lsn: None,
             });
         };
-        self.plan(table, info).await
+        let destination = self.destination_tables(std::slice::from_ref(info)).await?;
+        let name = self.settings.destination_name(&table.name);
+        let destination = destination.into_values().next();
+        self.plan(table, info, destination.ok_or_else(|| missing(&table.name, &name))?)
     }
 
-    async fn plan(
+    fn plan(
         &self,
         table: &Arc<Table>,
         source_info: &TableInfo,
+        destination: TableInfo,
     ) -> Result<TablePlan, PipelineError> {
-        let name = self.settings.destination_name(&table.name);
-        let destination = self.destination_table(&table.name, &name).await?;
         let transform = self.transform(table, source_info, Some(&destination))?;
         let mapping = map(&transform, source_info, &destination)
             .map_err(|errors| schema_error(&table.name, &errors))?;
@@ -132,24 +155,6 @@ impl Planner {
             transform: Arc::new(transform),
             mapping,
             destination,
-        })
-    }
-
-    async fn destination_table(
-        &self,
-        source: &QualifiedName,
-        name: &QualifiedName,
-    ) -> Result<TableInfo, PipelineError> {
-        let names = [name.clone()];
-        let found = catalog::tables(&self.destination, TableFilter::Names(&names)).await;
-        let found = found.map_err(PipelineError::catalog(Side::Destination))?;
-        found.into_iter().next().ok_or_else(|| PipelineError::Schema {
-            table: source.clone(),
-            message: format!(
-                "its destination table {} does not exist; create it there, then copy it again with a reset of the pipeline",
-                name.sql()
-            ),
-            lsn: None,
         })
     }
 
@@ -184,6 +189,17 @@ impl Planner {
                 PipelineError::Config { message }
             }
         })
+    }
+}
+
+fn missing(source: &QualifiedName, destination: &QualifiedName) -> PipelineError {
+    PipelineError::Schema {
+        table: source.clone(),
+        message: format!(
+            "its destination table {} does not exist; create it there, then copy it again with a reset of the pipeline",
+            destination.sql()
+        ),
+        lsn: None,
     }
 }
 

@@ -83,7 +83,7 @@ impl Session {
         self.channel.simple_query(sql).await.map(drop)
     }
 
-    /// Runs a `COPY … TO STDOUT`.
+    /// Runs a `COPY … TO STDOUT`, and what stands before it in `sql`.
     pub async fn copy_out(&mut self, sql: &str) -> Result<CopyOut<'_>, WireError> {
         match self.begin_copy(sql).await? {
             Message::CopyOutResponse(body) => {
@@ -93,7 +93,7 @@ impl Session {
         }
     }
 
-    /// Runs a `COPY … FROM STDIN`.
+    /// Runs a `COPY … FROM STDIN`, and what stands before it in `sql`.
     pub async fn copy_in(&mut self, sql: &str) -> Result<CopyIn<'_>, WireError> {
         match self.begin_copy(sql).await? {
             Message::CopyInResponse(body) => Ok(CopyIn::new(&mut self.channel, body.format() == 1)),
@@ -101,12 +101,16 @@ impl Session {
         }
     }
 
-    /// Sends `sql` and returns the first reply that is no notice; the session stays busy.
+    /// Sends `sql` and returns the reply that begins the copy; the session stays busy.
     async fn begin_copy(&mut self, sql: &str) -> Result<Message, WireError> {
         self.channel.send_query(sql).await?;
         loop {
             match self.channel.message().await? {
-                Message::NoticeResponse(_) => {}
+                Message::NoticeResponse(_)
+                // Of the statements before it.
+                | Message::RowDescription(_)
+                | Message::DataRow(_)
+                | Message::CommandComplete(_) => {}
                 Message::ErrorResponse(body) => {
                     let error = server_error(&body)?;
                     return Err(self.channel.after_error(error).await);

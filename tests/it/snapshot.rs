@@ -1,5 +1,10 @@
 //! `snapshot`: the one-off backfill, without a slot.
 
+/// Killed, stopped, cut off, and called again.
+mod again;
+/// Tables of every shape.
+mod shapes;
+
 use crate::support::agent::Agent;
 use crate::support::cluster::pair;
 use crate::support::compare::assert_same;

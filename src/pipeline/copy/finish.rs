@@ -1,5 +1,7 @@
 //! After a table's last row: keys, statistics, and the record that it is copied.
 
+use std::time::Duration;
+
 use super::{Shared, TableJob};
 use crate::checkpoint::tables::{self, CopyState, TableRecord};
 use crate::model::finding::Side;
@@ -7,26 +9,28 @@ use crate::pipeline::error::PipelineError;
 use crate::pipeline::status::TableState;
 use crate::wire::Session;
 
-pub(super) async fn finish_table(
+/// A table that took this long has a line of its own in the log.
+const NOTEWORTHY: Duration = Duration::from_secs(1);
+
+/// Finishes a table whose rows were committed before.
+pub(super) async fn in_own_transaction(
+    shared: &Shared,
+    table: &TableJob,
+    destination: &mut Session,
+) -> Result<(), PipelineError> {
+    let guard = shared.context.checkpoint.guarded_begin_text(shared.authority.epoch);
+    let beginning = PipelineError::wire(Side::Destination, "building a table's keys");
+    destination.execute(&guard).await.map_err(beginning)?;
+    in_this_transaction(shared, table, destination).await
+}
+
+/// Finishes a table in the open transaction, and commits it.
+pub(super) async fn in_this_transaction(
     shared: &Shared,
     table: &TableJob,
     destination: &mut Session,
 ) -> Result<(), PipelineError> {
     let job = &table.job;
-    let building = || PipelineError::wire(Side::Destination, "building a table's keys");
-    if !job.finish_sql.is_empty() {
-        let guard = shared.context.checkpoint.guarded_begin_text(shared.authority.epoch);
-        let sql = format!("{guard}; {}; COMMIT", job.finish_sql.join("; "));
-        destination.execute(&sql).await.map_err(|source| PipelineError::Copy {
-            table: job.record.source.clone(),
-            source: Box::new(building()(source)),
-        })?;
-    }
-    let analyze = format!("ANALYZE {}", job.record.destination.sql());
-    if let Err(error) = destination.execute(&analyze).await {
-        // Statistics are a courtesy: without the privilege autovacuum makes them.
-        tracing::warn!(table = %job.record.destination, %error, "ANALYZE failed after the copy");
-    }
     let (row_count, byte_count) = table.totals();
     let record = TableRecord {
         state: CopyState::Copied,
@@ -36,15 +40,39 @@ pub(super) async fn finish_table(
         copied_at: Some(shared.copied_at),
         ..job.record.clone()
     };
-    let guard = shared.context.checkpoint.guarded_begin_text(shared.authority.epoch);
-    let write = tables::write_text(
-        &shared.context.checkpoint.schema,
-        &shared.context.checkpoint.pipeline,
-        &record,
-    );
-    destination.execute(&format!("{guard}; {write}; COMMIT")).await.map_err(building())?;
+    let sql = &shared.context.checkpoint;
+    let analyze = format!("ANALYZE {}", job.record.destination.sql());
+    let mut statements = job.finish_sql.clone();
+    statements.push(tables::write_text(&sql.schema, &sql.pipeline, &record));
+    if job.record.created {
+        // Nothing in a table of our making can make it fail, and it saves a commit.
+        statements.push(analyze.clone());
+    }
+    statements.push("COMMIT".to_owned());
+    let finishing = PipelineError::wire(Side::Destination, "building a table's keys");
+    destination.execute(&statements.join("; ")).await.map_err(finishing)?;
+    if !job.record.created {
+        courtesy(destination, table, &analyze).await;
+    }
     shared.show_state(job, TableState::Copied);
-    shared.timings.add(&job.record.source, table.elapsed());
-    tracing::info!(table = %job.record.source, rows = row_count, bytes = byte_count, lsn = %shared.copied_lsn, "table copied");
+    let (name, elapsed) = (&job.record.source, table.elapsed());
+    shared.timings.add(name, elapsed);
+    // Thousands of small tables are summed up at the end.
+    if elapsed >= NOTEWORTHY {
+        tracing::info!(table = %name, rows = row_count, bytes = byte_count, "table copied");
+    } else {
+        tracing::debug!(table = %name, rows = row_count, bytes = byte_count, "table copied");
+    }
     Ok(())
+}
+
+/// Statistics are a courtesy: where we cannot make them, autovacuum does; and if a crash takes them
+/// back, it does, too.
+async fn courtesy(destination: &mut Session, table: &TableJob, analyze: &str) {
+    let sql = format!("BEGIN; SET LOCAL synchronous_commit = off; {analyze}; COMMIT");
+    if let Err(error) = destination.execute(&sql).await {
+        tracing::warn!(table = %table.job.record.destination, %error, "ANALYZE failed after the copy");
+        // The transaction is over one way or the other; a lost connection shows at its next use.
+        let _ = destination.execute("ROLLBACK").await;
+    }
 }

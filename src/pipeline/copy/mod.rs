@@ -12,7 +12,9 @@
 
 pub mod create;
 mod finish;
+mod parts;
 mod prepare;
+mod transformer;
 mod worker;
 
 use std::collections::{HashMap, VecDeque};
@@ -28,7 +30,6 @@ pub use create::DestinationShape;
 pub use prepare::Preparation;
 
 use crate::checkpoint::tables::TableRecord;
-use crate::pg::catalog::TableInfo;
 use crate::pg::ident::QualifiedName;
 use crate::pg::lsn::Lsn;
 use crate::pipeline::context::Context;
@@ -42,11 +43,11 @@ use crate::transform::TransformPlan;
 #[derive(Debug)]
 pub struct CopyJob {
     pub record: TableRecord,
-    pub info: TableInfo,
+    pub heap_bytes: u64,
     pub transform: Arc<TransformPlan>,
     /// Relations to read: the table, or the leaves of a partitioned one, each with its chunks.
     pub parts: Vec<(CopyOutPlan, u32, Vec<Chunk>)>,
-    /// The COPY that loads a chunk.
+    /// The COPY that loads a chunk, and what stands before it in the same transaction.
     pub copy_in_sql: String,
     pub is_binary: bool,
     /// What is built once all rows are there.
@@ -58,6 +59,20 @@ pub struct CopyJob {
 pub enum CopyEnd {
     Completed,
     Shutdown,
+}
+
+impl CopyJob {
+    fn chunk_count(&self) -> usize {
+        self.parts.iter().map(|(_, _, chunks)| chunks.len()).sum()
+    }
+}
+
+/// One piece of work for a worker.
+#[derive(Debug)]
+enum Work {
+    Chunk(ChunkJob),
+    /// A table without chunks: a partitioned one without partitions.
+    Finish(Arc<TableJob>),
 }
 
 /// One chunk on its way to a worker.
@@ -78,6 +93,11 @@ struct TableJob {
 }
 
 impl TableJob {
+    /// Whether one transaction loads the whole table.
+    fn is_single(&self) -> bool {
+        self.job.chunk_count() == 1
+    }
+
     /// Adds a committed chunk; true for the last one.
     fn chunk_done(&self, row_count: u64, byte_count: u64) -> bool {
         let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
@@ -100,7 +120,7 @@ impl TableJob {
     }
 }
 
-type Queue = Arc<Mutex<VecDeque<ChunkJob>>>;
+type Queue = Arc<Mutex<VecDeque<Work>>>;
 
 /// What the workers share.
 #[derive(Clone, Debug)]
@@ -162,6 +182,8 @@ impl Timings {
 impl Copy<'_> {
     /// Copies the jobs' tables.
     pub async fn run(self, jobs: Vec<CopyJob>) -> Result<CopyEnd, PipelineError> {
+        let (table_count, started_at) = (jobs.len(), Instant::now());
+        tracing::info!(tables = table_count, lsn = %self.point.lsn, "the copy begins");
         let queue = enqueue(jobs);
         let worker_count = self.context.settings.snapshot.workers.min(queue.len()).max(1);
         let shared = Shared {
@@ -187,26 +209,31 @@ impl Copy<'_> {
                 end = CopyEnd::Shutdown;
             }
         }
+        if end == CopyEnd::Completed {
+            let seconds = started_at.elapsed().as_secs_f64();
+            tracing::info!(tables = table_count, seconds, "the copy is complete");
+        }
         Ok(end)
     }
 }
 
 /// Largest tables first, so that none starts when all others are done.
-fn enqueue(mut jobs: Vec<CopyJob>) -> VecDeque<ChunkJob> {
-    let size = |job: &CopyJob| job.parts.iter().map(|(_, _, chunks)| chunks.len()).sum::<usize>();
-    jobs.sort_by_key(|job| std::cmp::Reverse((size(job), job.info.heap_bytes)));
+fn enqueue(mut jobs: Vec<CopyJob>) -> VecDeque<Work> {
+    jobs.sort_by_key(|job| std::cmp::Reverse((job.chunk_count(), job.heap_bytes)));
     let mut queue = VecDeque::new();
     for job in jobs {
-        let chunk_count = size(&job);
         let table = Arc::new(TableJob {
-            job,
-            chunks_left: AtomicUsize::new(chunk_count),
+            chunks_left: AtomicUsize::new(job.chunk_count()),
             rows: Mutex::new((0, 0)),
             started_at: OnceLock::new(),
+            job,
         });
+        if table.job.chunk_count() == 0 {
+            queue.push_back(Work::Finish(Arc::clone(&table)));
+        }
         for (part, (_, _, chunks)) in table.job.parts.iter().enumerate() {
             for &chunk in chunks {
-                queue.push_back(ChunkJob { job: Arc::clone(&table), part, chunk });
+                queue.push_back(Work::Chunk(ChunkJob { job: Arc::clone(&table), part, chunk }));
             }
         }
     }
@@ -214,7 +241,7 @@ fn enqueue(mut jobs: Vec<CopyJob>) -> VecDeque<ChunkJob> {
 }
 
 impl Shared {
-    fn next(&self) -> Option<ChunkJob> {
+    fn next(&self) -> Option<Work> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 

@@ -1,23 +1,35 @@
-//! Before a table's first row: the destination's table exists, is empty, and is recorded as ours to
-//! fill.
+//! Before the tables' first rows: the destination's tables exist, are ours to fill, and are recorded
+//! as such.
+//!
+//! However many tables there are, each catalog is asked a fixed number of times, and tables are
+//! created [`TABLES_PER_TRANSACTION`] at a time: two thousand small tables spend their time on rows.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::CopyJob;
 use super::create::{DestinationShape, creation};
+use super::parts::{self, Part};
 use crate::apply::statement;
 use crate::checkpoint::tables::{self, CopyState, TableRecord};
 use crate::config::settings::OnExisting;
 use crate::model::finding::{Finding, Side};
-use crate::pg::catalog::{self, RelationKind, TableFilter, TableInfo};
+use crate::pg::catalog::{self, RelationKind, TableInfo};
 use crate::pg::client::Client;
 use crate::pg::ident::QualifiedName;
 use crate::pipeline::context::Context;
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::planner::{Planner, TablePlan, describe};
 use crate::snapshot::copy_out::CopyOutPlan;
-use crate::snapshot::{Chunk, plan_chunks};
 use crate::transform;
+
+/// Tables created in one transaction. Each keeps up to six locks (table, sequence, TOAST, indexes,
+/// type) until its end; a server's lock table holds 6,400 by default.
+const TABLES_PER_TRANSACTION: usize = 100;
+
+/// A table that we created is emptied once more to be loaded frozen, from this size on: smaller
+/// ones cost more to truncate than VACUUM will ever spend on them.
+const FROZEN_BYTES_MIN: u64 = 1 << 20;
 
 /// Prepares tables for their copy.
 #[derive(Clone, Copy, Debug)]
@@ -30,38 +42,120 @@ pub struct Preparation<'a> {
     pub epoch: i64,
 }
 
+/// What one table's destination needs.
+#[derive(Debug)]
+struct Step {
+    record: TableRecord,
+    /// Creates the table.
+    create_sql: Vec<String>,
+    /// Built once all rows are there.
+    finish_sql: Vec<String>,
+    emptying: Emptying,
+    is_partitioned: bool,
+}
+
+impl Step {
+    /// The table in a TRUNCATE. Tables that inherit from it are not part of it; partitions are.
+    fn truncated(&self) -> String {
+        let only = if self.is_partitioned { "" } else { "ONLY " };
+        format!("{only}{}", self.record.destination.sql())
+    }
+}
+
+/// Who empties a table, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Emptying {
+    /// It is empty, and stays as it is.
+    No,
+    /// Before the copy: its chunks arrive in several transactions, or foreign keys tie it to
+    /// others that have to be emptied with it.
+    Before,
+    /// The transaction that loads it.
+    WithLoad,
+}
+
 impl Preparation<'_> {
-    /// Creates or empties the table's destination, records it, and plans its copy.
-    pub async fn prepare(&self, info: &TableInfo) -> Result<CopyJob, PipelineError> {
+    /// Creates or empties the tables' destinations, records them, and plans their copies.
+    pub async fn prepare(&self, tables: &[TableInfo]) -> Result<Vec<CopyJob>, PipelineError> {
+        let mut present = self.planner.destination_tables(tables).await?;
+        let mut with_rows = self.with_rows(tables, &present).await?;
+        let mut parts = parts::read(self.context, self.source, tables).await?;
+        let mut steps = Vec::with_capacity(tables.len());
+        for info in tables {
+            let name = self.context.settings.destination_name(&info.name);
+            let found = present.remove(&name);
+            let is_single = parts.get(&info.oid).is_some_and(|parts| parts::is_single(parts));
+            let has_rows = with_rows.remove(&name);
+            steps.push(self.step(info, found.as_ref(), has_rows, is_single)?);
+        }
+        self.begin(&steps).await?;
+        let plans = self.planner.plan_catalog(tables).await?;
+        let mut jobs = Vec::with_capacity(tables.len());
+        for ((info, step), plan) in tables.iter().zip(steps).zip(plans) {
+            let parts = parts.remove(&info.oid).unwrap_or_default();
+            let bytes = parts.iter().map(|part| part.heap_bytes).sum();
+            self.context.board.snapshot_expected(&info.name, info.estimated_rows, bytes);
+            jobs.push(job(info, step, plan, parts));
+        }
+        Ok(jobs)
+    }
+
+    /// Destination tables that hold rows which no record of ours explains.
+    async fn with_rows(
+        &self,
+        tables: &[TableInfo],
+        present: &HashMap<QualifiedName, TableInfo>,
+    ) -> Result<HashSet<QualifiedName>, PipelineError> {
+        let unexplained: Vec<QualifiedName> = tables
+            .iter()
+            .filter(|info| self.earlier(info).is_none())
+            .map(|info| self.context.settings.destination_name(&info.name))
+            .filter(|name| present.contains_key(name))
+            .collect();
+        let found = catalog::tables_with_rows(self.destination, &unexplained).await;
+        let found = found.map_err(PipelineError::catalog(Side::Destination))?;
+        Ok(found.into_iter().collect())
+    }
+
+    /// The table's record. It explains the rows of the table that it names and of no other.
+    fn earlier(&self, info: &TableInfo) -> Option<&TableRecord> {
+        let name = self.context.settings.destination_name(&info.name);
+        self.planner.record(&info.name).filter(|record| record.destination == name)
+    }
+
+    fn step(
+        &self,
+        info: &TableInfo,
+        found: Option<&TableInfo>,
+        has_rows: bool,
+        is_single: bool,
+    ) -> Result<Step, PipelineError> {
         let settings = &self.context.settings;
         let name = settings.destination_name(&info.name);
-        // A record explains the rows of the table that it names and of no other.
-        let earlier = self.planner.record(&info.name).filter(|record| record.destination == name);
-        let found = self.find(&name).await?;
-        let is_created = match (&found, earlier) {
+        let earlier = self.earlier(info);
+        let is_created = match (found, earlier) {
             (None, _) => true,
             (Some(_), Some(record)) => record.created,
             (Some(_), None) => false,
         };
-        let description = Arc::new(describe(info));
-        let transform = self.planner.transform(&description, info, found.as_ref())?;
-        let creation = creation(info, &name, &transform, self.shape, found.as_ref());
-        let mut statements = Vec::new();
-        let mut finish_sql = Vec::new();
-        match &found {
-            None => statements.extend(creation.table.statements),
-            // Rows of a copy of ours that did not finish.
-            Some(_) if earlier.is_some() => statements.push(empty_sql(&name)),
-            Some(_) => statements.extend(self.empty_existing(info, &name).await?),
+        if has_rows && settings.on_existing(&info.name) == OnExisting::Refuse {
+            return Err(refused(&name));
         }
+        let transform = self.planner.transform(&Arc::new(describe(info)), info, found)?;
+        let creation = creation(info, &name, &transform, self.shape, found);
+        let mut create_sql = Vec::new();
+        let mut finish_sql = Vec::new();
         if is_created {
             for note in creation.table.notes.iter().chain(&creation.constraints.notes) {
                 tracing::info!(table = %name, note, "created table differs from the source's");
             }
+            if found.is_none() {
+                create_sql = creation.table.statements;
+            }
             if settings.snapshot.defer_indexes {
                 finish_sql = creation.constraints.statements;
             } else {
-                statements.extend(creation.constraints.statements);
+                create_sql.extend(creation.constraints.statements);
             }
         }
         let record = TableRecord {
@@ -76,36 +170,75 @@ impl Preparation<'_> {
             bytes: 0,
             copied_at: None,
         };
-        begin_copy(self.context, self.destination, statements, &record, self.epoch).await?;
-        let plan = self.planner.plan_catalog(info).await?;
-        job(self.context, self.source, info, record, plan, finish_sql).await
+        let emptying = match found {
+            Some(found) if earlier.is_some() || has_rows => {
+                let is_alone = found.kind == RelationKind::Table && !found.has_foreign_keys;
+                if is_single && is_alone { Emptying::WithLoad } else { Emptying::Before }
+            }
+            None if is_single && info.heap_bytes >= FROZEN_BYTES_MIN => Emptying::WithLoad,
+            _ => Emptying::No,
+        };
+        let is_partitioned = found.is_some_and(|found| found.kind == RelationKind::Partitioned);
+        Ok(Step { record, create_sql, finish_sql, emptying, is_partitioned })
     }
 
-    async fn find(&self, name: &QualifiedName) -> Result<Option<TableInfo>, PipelineError> {
-        let names = [name.clone()];
-        let found = catalog::tables(self.destination, TableFilter::Names(&names)).await;
-        Ok(found.map_err(PipelineError::catalog(Side::Destination))?.pop())
+    /// Creates or empties the tables and records them, in guarded transactions.
+    async fn begin(&self, steps: &[Step]) -> Result<(), PipelineError> {
+        let (emptied, others): (Vec<&Step>, Vec<&Step>) =
+            steps.iter().partition(|step| step.emptying == Emptying::Before);
+        if !emptied.is_empty() {
+            // One statement for all: tables that foreign keys tie together go only together.
+            let names: Vec<String> = emptied.iter().map(|step| step.truncated()).collect();
+            let truncate = format!("TRUNCATE {}", names.join(", "));
+            self.transaction(std::iter::once(truncate), &emptied)
+                .await
+                .map_err(|error| of_table(emptied[0], error))?;
+        }
+        for batch in others.chunks(TABLES_PER_TRANSACTION) {
+            if self.transaction(std::iter::empty(), batch).await.is_ok() {
+                continue;
+            }
+            // One of them failed: each for itself tells which.
+            for step in batch {
+                self.transaction(std::iter::empty(), std::slice::from_ref(step))
+                    .await
+                    .map_err(|error| of_table(step, error))?;
+            }
+        }
+        Ok(())
     }
 
-    /// What makes room in a table that was there before us.
-    async fn empty_existing(
+    async fn transaction(
         &self,
-        info: &TableInfo,
-        name: &QualifiedName,
-    ) -> Result<Option<String>, PipelineError> {
-        let has_rows = catalog::has_rows(self.destination, name).await;
-        if !has_rows.map_err(PipelineError::catalog(Side::Destination))? {
-            return Ok(None);
+        first: impl Iterator<Item = String>,
+        steps: &[&Step],
+    ) -> Result<(), tokio_postgres::Error> {
+        let sql = &self.context.checkpoint;
+        let mut all = vec![sql.guarded_begin_text(self.epoch)];
+        all.extend(first);
+        for step in steps {
+            all.extend(step.create_sql.iter().cloned());
+            all.push(tables::write_text(&sql.schema, &sql.pipeline, &step.record));
         }
-        match self.context.settings.on_existing(&info.name) {
-            OnExisting::Truncate => Ok(Some(empty_sql(name))),
-            OnExisting::Refuse => Err(refused(name)),
+        all.push("COMMIT".to_owned());
+        let done = self.destination.batch_execute(&all.join("; ")).await;
+        if done.is_err() {
+            // The transaction is still open on this connection; its error is what counts.
+            let _ = self.destination.batch_execute("ROLLBACK").await;
         }
+        done
     }
 }
 
-fn empty_sql(name: &QualifiedName) -> String {
-    format!("TRUNCATE {}", name.sql())
+fn of_table(step: &Step, source: tokio_postgres::Error) -> PipelineError {
+    PipelineError::Copy {
+        table: step.record.source.clone(),
+        source: Box::new(PipelineError::Query {
+            side: Side::Destination,
+            doing: "preparing a table for its copy",
+            source,
+        }),
+    }
 }
 
 fn refused(name: &QualifiedName) -> PipelineError {
@@ -120,88 +253,38 @@ fn refused(name: &QualifiedName) -> PipelineError {
     ))])
 }
 
-/// Creates or empties the table and records it, in one guarded transaction.
-async fn begin_copy(
-    context: &Context,
-    destination: &Client,
-    statements: Vec<String>,
-    record: &TableRecord,
-    epoch: i64,
-) -> Result<(), PipelineError> {
-    let sql = &context.checkpoint;
-    let mut all = vec![sql.guarded_begin_text(epoch)];
-    all.extend(statements);
-    all.push(tables::write_text(&sql.schema, &sql.pipeline, record));
-    all.push("COMMIT".to_owned());
-    let done = destination.batch_execute(&all.join("; ")).await;
-    if let Err(error) = done {
-        // The transaction is still open on this connection; its error is what counts.
-        let _ = destination.batch_execute("ROLLBACK").await;
-        return Err(PipelineError::Copy {
-            table: record.source.clone(),
-            source: Box::new(PipelineError::Query {
-                side: Side::Destination,
-                doing: "preparing a table for its copy",
-                source: error,
-            }),
-        });
-    }
-    Ok(())
-}
-
-async fn job(
-    context: &Context,
-    source: &Client,
-    info: &TableInfo,
-    record: TableRecord,
-    plan: TablePlan,
-    finish_sql: Vec<String>,
-) -> Result<CopyJob, PipelineError> {
+fn job(info: &TableInfo, step: Step, plan: TablePlan, parts: Vec<Part>) -> CopyJob {
     let is_binary = plan.is_copy_binary;
     let target = &plan.target;
     let columns = plan.transform.copy_columns();
     // The COPY's columns are the target's: what the destination generates itself is left out.
-    let written: Vec<usize> = target.columns.iter().map(|column| column.value_index).collect();
-    let select: Vec<String> =
-        written.iter().map(|&index| columns[index].source_sql.clone()).collect();
+    let select: Vec<String> = target
+        .columns
+        .iter()
+        .map(|column| columns[column.value_index].source_sql.clone())
+        .collect();
     let is_plain = columns.iter().all(|column| column.is_bare);
     let mask: Vec<usize> = (0..target.columns.len()).collect();
-    let copy_in_sql = statement::copy_in(&target.name.sql(), target, &mask, is_binary);
-    let mut parts = Vec::new();
-    let mut heap_bytes_total = 0;
-    for (relation, oid, heap_bytes, is_heap) in relations(source, info).await? {
-        heap_bytes_total += heap_bytes;
-        let chunks = if is_heap {
-            plan_chunks(heap_bytes, context.settings.snapshot.chunk_bytes)
-        } else {
-            vec![Chunk::WHOLE]
-        };
-        let plan = CopyOutPlan { relation, columns: select.clone(), is_plain, is_binary };
-        parts.push((plan, oid, chunks));
-    }
-    context.board.snapshot_expected(&info.name, info.estimated_rows, heap_bytes_total);
-    Ok(CopyJob {
-        record,
-        info: info.clone(),
+    let name = target.name.sql();
+    let copy_in_sql = match step.emptying {
+        Emptying::WithLoad => {
+            let load = statement::copy_in_frozen(&name, target, &mask, is_binary);
+            format!("TRUNCATE ONLY {name}; {load}")
+        }
+        Emptying::No | Emptying::Before => statement::copy_in(&name, target, &mask, is_binary),
+    };
+    let out = |part: Part| {
+        let plan =
+            CopyOutPlan { relation: part.relation, columns: select.clone(), is_plain, is_binary };
+        (plan, part.oid, part.chunks)
+    };
+    CopyJob {
+        record: step.record,
+        heap_bytes: info.heap_bytes,
         transform: Arc::clone(&plan.transform),
-        parts,
+        parts: parts.into_iter().map(out).collect(),
         copy_in_sql,
         is_binary,
-        finish_sql,
-    })
-}
-
-/// The heaps behind a table: itself, or the leaves of a partitioned one.
-async fn relations(
-    source: &Client,
-    info: &TableInfo,
-) -> Result<Vec<(QualifiedName, u32, u64, bool)>, PipelineError> {
-    if info.kind != RelationKind::Partitioned {
-        return Ok(vec![(info.name.clone(), info.oid, info.heap_bytes, info.is_heap)]);
+        finish_sql: step.finish_sql,
     }
-    let asking = || PipelineError::catalog(Side::Source);
-    let leaves = catalog::partition_leaves(source, &[info.oid]).await.map_err(asking())?;
-    let oids: Vec<u32> = leaves.iter().map(|leaf| leaf.oid).collect();
-    let tables = catalog::tables(source, TableFilter::Oids(&oids)).await.map_err(asking())?;
-    Ok(tables.into_iter().map(|t| (t.name, t.oid, t.heap_bytes, t.is_heap)).collect())
 }

@@ -150,11 +150,16 @@ impl Agent {
     }
 
     pub(crate) fn start_with(&mut self, flags: &[&str]) {
+        self.start_verb("run", flags);
+    }
+
+    /// Any verb that takes its time.
+    pub(crate) fn start_verb(&mut self, verb: &str, flags: &[&str]) {
         assert!(self.running.is_none(), "it runs already");
         self.starts += 1;
         let log = std::fs::File::options().append(true).create(true).open(self.log_file());
         let mut command = self.command();
-        command.arg("run").args(flags).stdout(Stdio::null()).stderr(log.expect("our own folder"));
+        command.arg(verb).args(flags).stdout(Stdio::null()).stderr(log.expect("our own folder"));
         self.running = Some(Guarded::spawn(&mut command));
     }
 
