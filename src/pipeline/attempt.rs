@@ -45,12 +45,15 @@ use crate::pipeline::stream_tables::StreamTables;
 use crate::pipeline::wait::committed_position;
 use crate::snapshot::ConsistentPoint;
 use crate::source::slot::Verdict;
-use crate::source::{KeyLookup, Tail};
+use crate::source::{KeyLookup, Tail, TailError};
 use crate::wire::{Session, StreamOptions};
 
 /// Between two looks at a lease that somebody else holds. They release it on a clean stop, and its
 /// backend is gone on a crash: either shows at the next look.
 const STANDBY_LOOK: Duration = Duration::from_secs(1);
+
+/// How long the source may wait for us when it shuts down.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(4);
 
 /// What outlives an attempt.
 #[derive(Debug, Default)]
@@ -96,9 +99,9 @@ impl Attempt<'_> {
         };
         let destination = Arc::new(destination);
         self.memory.was_connected = true;
-        let look = look(context, &source, &destination, &mut replication).await?;
+        let mut seen = look(context, &source, &destination, &mut replication).await?;
         if !self.memory.is_preflighted {
-            look.preflight(context, &source, &destination).await?;
+            seen.preflight(context, &source, &destination).await?;
             self.memory.is_preflighted = true;
         }
         let until = match self.until_caught_up {
@@ -106,9 +109,13 @@ impl Attempt<'_> {
             false => None,
         };
         schema::ensure(&destination, &context.checkpoint.schema).await?;
-        let Some(checkpoint) = self.acquire(&destination, &look).await? else {
+        let Some((checkpoint, has_waited)) = self.acquire(&destination, &seen).await? else {
             return Ok(AttemptEnd::Shutdown);
         };
+        if has_waited {
+            // The other holder went on meanwhile: positions, tables and records are its now.
+            seen = look(context, &source, &destination, &mut replication).await?;
+        }
         self.memory.epoch = Some(checkpoint.epoch);
         let sql = context.checkpoint.clone();
         let mut lease = Lease::keep(Arc::clone(&destination), sql, checkpoint.epoch);
@@ -117,7 +124,7 @@ impl Attempt<'_> {
             biased;
             // Whoever took over has fenced us: every further write would fail anyway.
             error = lease.lost() => return Err(error.into()),
-            result = Box::pin(self.work(held, replication, look, until)) => result,
+            result = Box::pin(self.work(held, replication, seen, until)) => result,
         };
         if result.is_ok() {
             lease.release().await;
@@ -125,12 +132,14 @@ impl Attempt<'_> {
         result
     }
 
-    /// Takes the lease, standing by while somebody else holds it. `None`: stopped meanwhile.
+    /// Takes the lease, standing by while somebody else holds it; says whether it had to. `None`:
+    /// stopped meanwhile.
     async fn acquire(
         &self,
         destination: &Client,
         look: &Look,
-    ) -> Result<Option<Checkpoint>, PipelineError> {
+    ) -> Result<Option<(Checkpoint, bool)>, PipelineError> {
+        let mut has_waited = false;
         let claim = Claim {
             holder: holder_name(),
             source_system_identifier: look.identity.system_identifier.clone(),
@@ -139,13 +148,14 @@ impl Attempt<'_> {
         loop {
             let sql = &self.context.checkpoint;
             match row::acquire(destination, sql, &claim, self.memory.epoch).await? {
-                Acquired::Ours(checkpoint) => return Ok(Some(checkpoint)),
+                Acquired::Ours(checkpoint) => return Ok(Some((checkpoint, has_waited))),
                 Acquired::Standby { holder } => {
                     if self.context.board.state() != State::Standby {
                         tracing::info!(holder, "another agent holds the lease; standing by");
                     }
                     let reason = format!("the lease is held by {holder}");
                     self.context.board.set_state(State::Standby, reason);
+                    has_waited = true;
                 }
             }
             tokio::select! {
@@ -343,7 +353,12 @@ impl Attempt<'_> {
         };
         let (shutdown, grace) = (self.shutdown.clone(), context.settings.shutdown_grace);
         tracing::info!(lsn = %start.applied_lsn, binary = is_binary, "streaming");
-        let end = stream.run(start.until, shutdown, grace).await?;
+        let source = Arc::clone(&held.source);
+        let end = tokio::select! {
+            biased;
+            end = Box::pin(stream.run(start.until, shutdown, grace)) => end?,
+            () = source_left(&source) => return Err(TailError::Ended.into()),
+        };
         Ok(match end {
             ReaderEnd::Shutdown => AttemptEnd::Shutdown,
             ReaderEnd::CaughtUp => AttemptEnd::CaughtUp,
@@ -362,6 +377,13 @@ impl Attempt<'_> {
             sequence,
         }
     }
+}
+
+/// A server that shuts down ends ordinary connections at once, and then waits until the stream has
+/// confirmed everything. With a backlog that is too long: it gets a moment, then the stream lets go.
+async fn source_left(source: &Client) {
+    source.closed().await;
+    tokio::time::sleep(SHUTDOWN_PATIENCE).await;
 }
 
 struct StreamStart {

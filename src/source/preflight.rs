@@ -51,9 +51,12 @@ pub async fn findings(
     findings.extend(relation_findings(request.relations, request.named));
     let tables = request.publication.tables;
     findings.extend(tables.iter().flat_map(|table| table_findings(request.facts, table)));
-    let mut oids: Vec<Oid> = tables.iter().map(|table| table.oid).collect();
-    let is_root = |table: &&TableInfo| table.kind == RelationKind::Partitioned;
-    let roots: Vec<Oid> = tables.iter().filter(is_root).map(|table| table.oid).collect();
+    // A table that is copied is read through the stream alone: SELECT is for the others.
+    let is_to_copy = |table: &&TableInfo| !request.publication.established.contains(&table.name);
+    let to_copy: Vec<&TableInfo> = tables.iter().filter(is_to_copy).collect();
+    let mut oids: Vec<Oid> = to_copy.iter().map(|table| table.oid).collect();
+    let is_root = |table: &&&TableInfo| table.kind == RelationKind::Partitioned;
+    let roots: Vec<Oid> = to_copy.iter().filter(is_root).map(|table| table.oid).collect();
     let leaves = catalog::partition_leaves(client, &roots).await?;
     oids.extend(leaves.iter().map(|leaf| leaf.oid));
     let privileges = catalog::privileges(client, &oids).await?;

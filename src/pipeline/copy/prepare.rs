@@ -7,6 +7,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use tokio_postgres::error::SqlState;
+
 use super::CopyJob;
 use super::create::{DestinationShape, creation};
 use super::parts::{self, Part};
@@ -190,9 +192,13 @@ impl Preparation<'_> {
             // One statement for all: tables that foreign keys tie together go only together.
             let names: Vec<String> = emptied.iter().map(|step| step.truncated()).collect();
             let truncate = format!("TRUNCATE {}", names.join(", "));
-            self.transaction(std::iter::once(truncate), &emptied)
-                .await
-                .map_err(|error| of_table(emptied[0], error))?;
+            let truncated = match self.transaction(std::iter::once(truncate), &emptied).await {
+                Err(error) if error.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED) => {
+                    self.transaction(deletes(&emptied), &emptied).await
+                }
+                other => other,
+            };
+            truncated.map_err(|error| of_table(emptied[0], error))?;
         }
         for batch in others.chunks(TABLES_PER_TRANSACTION) {
             if self.transaction(std::iter::empty(), batch).await.is_ok() {
@@ -228,6 +234,14 @@ impl Preparation<'_> {
         }
         done
     }
+}
+
+/// Empties tables that another one, which keeps its rows, refers to: no TRUNCATE can. The other's
+/// references hold again once the copy is done; the replica role does not ask in between.
+fn deletes<'a>(steps: &'a [&Step]) -> impl Iterator<Item = String> + 'a {
+    let unchecked = "SET LOCAL session_replication_role = replica".to_owned();
+    let delete = |step: &&Step| format!("DELETE FROM {}", step.truncated());
+    std::iter::once(unchecked).chain(steps.iter().map(delete))
 }
 
 fn of_table(step: &Step, source: tokio_postgres::Error) -> PipelineError {

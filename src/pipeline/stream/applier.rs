@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
 
 use crate::apply::ApplyError;
 use crate::apply::transaction::{Applied, Applier};
@@ -23,7 +24,7 @@ pub enum Work {
 }
 
 /// The applier's end: its error, or nothing once the reader has let go of it.
-pub(super) type ApplierTask = JoinHandle<Result<(), ApplyError>>;
+pub(super) type ApplierTask = AbortOnDropHandle<Result<(), ApplyError>>;
 
 /// Starts the task. `ready` yields once each time the applier is idle.
 pub(super) fn start(
@@ -34,7 +35,8 @@ pub(super) fn start(
 ) -> (mpsc::Sender<Work>, mpsc::Receiver<()>, ApplierTask) {
     let (work_sender, work) = mpsc::channel(1);
     let (ready, ready_receiver) = mpsc::channel(1);
-    let task = tokio::spawn(run(applier, names, board, progress, work, ready));
+    let task = tokio::spawn(run(applier, names, board, progress, work, ready).in_current_span());
+    let task = AbortOnDropHandle::new(task);
     (work_sender, ready_receiver, task)
 }
 

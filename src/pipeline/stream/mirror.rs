@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
 
 use crate::checkpoint::{Record, Store};
 use crate::pipeline::status::Board;
@@ -16,9 +17,9 @@ pub(super) fn start(
     mut record: Record,
     board: Board,
     progress: Progress,
-) -> JoinHandle<()> {
+) -> AbortOnDropHandle<()> {
     let mut positions = progress.subscribe();
-    tokio::spawn(async move {
+    let following = async move {
         loop {
             let applied_lsn = positions.borrow_and_update().applied_lsn;
             if applied_lsn > record.applied_lsn || positions.borrow().flushed_lsn < applied_lsn {
@@ -46,7 +47,8 @@ pub(super) fn start(
                 return;
             }
         }
-    })
+    };
+    AbortOnDropHandle::new(tokio::spawn(following.in_current_span()))
 }
 
 /// Between two tries of a store that failed: a full disk is not emptied faster.

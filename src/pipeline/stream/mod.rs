@@ -96,7 +96,7 @@ impl Stream {
             reader::Links { work, ready, progress: reader_progress },
         );
         let result = reader.run(shutdown, grace, applier).await;
-        mirror.abort();
+        drop(mirror);
         result
     }
 }
