@@ -350,6 +350,7 @@ impl Attempt<'_> {
             board: context.board.clone(),
             limits: batch_limits(&context.settings),
             caught_up_at: reached,
+            last_commit: held.checkpoint.last_commit,
         };
         let (shutdown, grace) = (self.shutdown.clone(), context.settings.shutdown_grace);
         tracing::info!(lsn = %start.applied_lsn, binary = is_binary, "streaming");

@@ -45,6 +45,13 @@ pub enum TailError {
     Ended,
 }
 
+/// How long a read waits for company while there is a backlog. The server sends every message by
+/// itself; reading each as it comes costs a wake-up of both sides for a few hundred bytes.
+const GATHER_DELAY: Duration = Duration::from_millis(1);
+
+/// A burst of this size needs no company.
+const BURST_BYTES: u64 = 64 * 1024;
+
 /// One replication connection that streams.
 #[derive(Debug)]
 pub struct Tail {
@@ -55,6 +62,11 @@ pub struct Tail {
     received_bytes: u64,
     confirmed_lsn: Lsn,
     events_to_clock_look: u32,
+    /// There is much to read: bursts are gathered.
+    is_gathering: bool,
+    /// `received_bytes` at the last wait for the network.
+    burst_start: u64,
+    total_bytes: u64,
 }
 
 impl Tail {
@@ -78,12 +90,33 @@ impl Tail {
             received_bytes: 0,
             confirmed_lsn: resume_lsn,
             events_to_clock_look: 0,
+            is_gathering: false,
+            burst_start: 0,
+            total_bytes: 0,
         })
     }
 
     /// Everything before `lsn` is durable at the destination and in the local mirror.
     pub fn set_flushed(&mut self, lsn: Lsn) {
         self.feedback.set_flushed(lsn);
+    }
+
+    /// Whether there is a backlog, so that throughput counts and a millisecond does not.
+    pub fn set_gathering(&mut self, is_gathering: bool) {
+        self.is_gathering = is_gathering;
+    }
+
+    /// Asks the server how far it is: a keepalive follows.
+    pub async fn ask(&mut self) -> Result<(), TailError> {
+        let lsns = self.feedback.final_report();
+        let update = StatusUpdate {
+            written: lsns.written,
+            flushed: lsns.flushed,
+            applied: lsns.applied,
+            clock: PgTimestamp::now(),
+            reply_requested: true,
+        };
+        Ok(self.copy_both.send_status(update).await?)
     }
 
     pub fn received_lsn(&self) -> Lsn {
@@ -131,6 +164,10 @@ impl Tail {
                 return Ok(event);
             }
             self.report_if_due().await?;
+            if self.is_gathering && self.total_bytes - self.burst_start < BURST_BYTES {
+                tokio::time::sleep(GATHER_DELAY).await;
+            }
+            self.burst_start = self.total_bytes;
             let deadline = self.feedback.next_deadline(Instant::now());
             tokio::select! {
                 biased;
@@ -182,6 +219,7 @@ impl Tail {
         match envelope {
             Envelope::Data { start_lsn, payload, .. } => {
                 self.received_bytes += payload.len() as u64;
+                self.total_bytes += payload.len() as u64;
                 self.received_lsn = self.received_lsn.max(start_lsn);
                 self.feedback.set_received(start_lsn);
                 // Streaming of unfinished transactions is never asked for.

@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::apply::transaction::Applier;
 use crate::batch::Limits;
+use crate::checkpoint::row::LastCommit;
 use crate::checkpoint::{Record, Store};
 use crate::config::settings::Settings;
 use crate::pg::lsn::Lsn;
@@ -51,6 +52,7 @@ pub struct Stream {
     pub limits: Limits,
     /// The source's WAL end when the stream began: from there on it is not catching up.
     pub caught_up_at: Lsn,
+    pub last_commit: Option<LastCommit>,
 }
 
 /// Batches in memory at once: one being collected, one transaction being received, one closed and
@@ -90,7 +92,7 @@ impl Stream {
         let reader = Reader::new(
             self.tail,
             self.tables,
-            reader::Goal { until, caught_up_at: self.caught_up_at },
+            reader::Goal { until, caught_up_at: self.caught_up_at, last_commit: self.last_commit },
             self.limits,
             self.board,
             reader::Links { work, ready, progress: reader_progress },

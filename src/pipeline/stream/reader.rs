@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::batch::{Batcher, Limits};
+use crate::checkpoint::row::LastCommit;
 use crate::model::change::{Change, TailEvent};
 use crate::pg::lsn::Lsn;
 use crate::pg::time::PgTimestamp;
@@ -53,6 +54,8 @@ pub struct Goal {
     pub until: Option<Lsn>,
     /// From here on it is streaming, before it is catching up.
     pub caught_up_at: Lsn,
+    /// The last commit that the checkpoint stands for.
+    pub last_commit: Option<LastCommit>,
 }
 
 #[derive(Debug)]
@@ -61,6 +64,8 @@ pub struct Reader {
     tables: StreamTables,
     goal: Goal,
     is_streaming: bool,
+    /// The checkpoint's last commit, until it has been compared with what the source sends again.
+    last_commit: Option<LastCommit>,
     batcher: Batcher,
     board: Board,
     links: Links,
@@ -89,6 +94,7 @@ impl Reader {
             tables,
             goal,
             is_streaming: false,
+            last_commit: goal.last_commit,
             batcher: Batcher::new(limits),
             board,
             links,
@@ -141,6 +147,8 @@ impl Reader {
             self.hand_over(Instant::now());
             let deadline = self.deadline(self.idle_deadline());
             let is_behind = self.is_behind();
+            self.tail.set_gathering(is_behind);
+            self.board.confirmed(self.tail.confirmed_lsn());
             let can_read = !self.batcher.has_closed();
             tokio::select! {
                 biased;
@@ -161,9 +169,39 @@ impl Reader {
                 () = std::future::ready(()), if can_read && !is_behind && self.can_hand_over() => {
                     self.batcher.close();
                 }
-                () = tokio::time::sleep_until(deadline.into()) => {}
+                () = tokio::time::sleep_until(deadline.into()) => self.ask_if_waiting().await?,
             }
         }
+    }
+
+    /// Somebody waits for a position: an idle server says how far it is only when asked.
+    async fn ask_if_waiting(&mut self) -> Result<(), PipelineError> {
+        if self.goal.until.is_some() && !self.in_flight().is_busy {
+            self.tail.ask().await?;
+        }
+        Ok(())
+    }
+
+    /// The last applied commit, where it is sent again, must be the one that was applied: else this
+    /// is another history. Asked once, before the first transaction that is not skipped.
+    fn check_history(&mut self) -> Result<(), PipelineError> {
+        let (Some(applied), Some(sent)) = (self.last_commit.take(), self.tail.last_skipped())
+        else {
+            return Ok(());
+        };
+        let is_same = sent.commit_lsn < applied.commit_lsn
+            || sent.commit_lsn == applied.commit_lsn
+                && i64::from(sent.xid) == applied.xid
+                && sent.commit_time == applied.time;
+        if is_same {
+            return Ok(());
+        }
+        Err(PipelineError::Lineage {
+            message: format!(
+                "the source sent the commit at {} (transaction {}) where the checkpoint has the commit at {} (transaction {}) as its last: its history is not the one that was applied; forget the pipeline with \"sync-agent reset\" and copy again",
+                sent.commit_lsn, sent.xid, applied.commit_lsn, applied.xid
+            ),
+        })
     }
 
     fn can_hand_over(&self) -> bool {
@@ -230,7 +268,6 @@ impl Reader {
         let positions = *self.links.progress.borrow_and_update();
         self.idle_rule.on_applied();
         self.tail.set_flushed(positions.flushed_lsn);
-        self.board.confirmed(self.tail.confirmed_lsn());
         self.reached(positions.applied_lsn);
         self.show_queue();
     }
@@ -276,6 +313,7 @@ impl Reader {
     async fn take(&mut self, event: TailEvent) -> Result<(), PipelineError> {
         match event {
             TailEvent::Begin(begin) => {
+                self.check_history()?;
                 self.commit_lsn = begin.commit_lsn;
                 self.batcher.begin(begin);
             }
