@@ -153,7 +153,10 @@ pub async fn run(
 fn log_error(error: &PipelineError, code: Code) {
     let server = error.server_error();
     let constraint = server.as_ref().and_then(|server| server.constraint.as_deref());
-    let hint = server.as_ref().and_then(|server| server.hint.as_deref());
+    let hint = match error {
+        PipelineError::Connect(error) => error.hint(),
+        _ => server.as_ref().and_then(|server| server.hint.clone()),
+    };
     let table = error.table().map(ToString::to_string);
     tracing::error!(code = code.as_str(), table, constraint, hint, "{}", error.chain());
 }
@@ -220,6 +223,10 @@ struct Held {
 impl Backfill<'_> {
     async fn attempt(mut self) -> Result<CopyEnd, PipelineError> {
         let context = self.context;
+        if !context.settings.snapshot.copy_data {
+            let message = "snapshot.copy_data is false: there is nothing for a snapshot to do";
+            return Err(PipelineError::Config { message: message.to_owned() });
+        }
         let source = Arc::new(context.source_client("control").await?);
         let destination = Arc::new(context.destination_client("lease").await?);
         let is_restart = self.options.restart && !self.memory.is_restarted;

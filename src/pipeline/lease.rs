@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::task::JoinHandle;
+use tracing::Instrument;
 
 use crate::checkpoint::CheckpointError;
 use crate::checkpoint::row::{self, CheckpointSql, LEASE_RENEWAL};
@@ -22,7 +23,7 @@ impl Lease {
     pub fn keep(client: Arc<Client>, sql: CheckpointSql, epoch: i64) -> Lease {
         let task = tokio::spawn({
             let (client, sql) = (Arc::clone(&client), sql.clone());
-            async move {
+            let renewing = async move {
                 let mut tick = tokio::time::interval(LEASE_RENEWAL);
                 tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
                 tick.tick().await;
@@ -32,7 +33,8 @@ impl Lease {
                         return error;
                     }
                 }
-            }
+            };
+            renewing.in_current_span()
         });
         Lease { client, sql, epoch, task }
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::measure::{CopyMeasure, clock, fraction, megabytes, per_second, time_left};
+use super::measure::{ALMOST, CopyMeasure, clock, fraction, megabytes, per_second, time_left};
 use crate::pipeline::status::{Status, TableState, TableStatus};
 
 /// Bars are this long inside: a thousandth of a copy is the smallest step one sees.
@@ -91,11 +91,13 @@ impl Shown {
         let rate = per_second(byte_count.saturating_sub(before), now.duration_since(since));
         let left = time_left(fraction, now.duration_since(self.began_at));
         let left = left.map_or_else(|| "-".to_owned(), clock);
-        self.bar.set_message(format!(
-            "{} rows, {:.1} MB/s, ETA {left}",
-            grouped(row_count),
-            megabytes(rate)
-        ));
+        let rows = grouped(row_count);
+        self.bar.set_message(if fraction < ALMOST {
+            format!("{rows} rows, {:.1} MB/s, ETA {left}", megabytes(rate))
+        } else {
+            // The rows are there; what is left are keys and statistics, and nobody counts those.
+            format!("{rows} rows, finishing")
+        });
         self.bar.set_position((fraction * STEPS) as u64);
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::pipeline::status::{Status, TableState, TableStatus};
 
 /// The most that a running copy can claim.
-const ALMOST: f64 = 0.99;
+pub(super) const ALMOST: f64 = 0.99;
 
 /// An empty table's weight in the whole: it costs about as much as a block.
 const WEIGHT_MIN: u64 = 8192;

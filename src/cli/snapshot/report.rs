@@ -37,12 +37,12 @@ fn human(report: &BackfillReport) -> String {
     } else {
         writeln!(
             text,
-            "Copied {count} {}: {} rows, {} in {}, {}/s.",
+            "Copied {count} {}: {} rows, {} in {}, {:.1} MB/s.",
             if count == 1 { "table" } else { "tables" },
             totals.row_count,
             bytes(totals.byte_count),
             seconds(report.elapsed),
-            bytes(rate(totals.byte_count, report.elapsed)),
+            rate(totals.byte_count, report.elapsed) as f64 / 1e6,
         )
     };
     written.expect("writing to a string does not fail");
@@ -136,7 +136,7 @@ fn rate(byte_count: u64, elapsed: Duration) -> u64 {
 }
 
 fn bytes(count: u64) -> String {
-    bytesize::ByteSize::b(count).display().iec().to_string()
+    bytesize::ByteSize::b(count).display().si().to_string()
 }
 
 /// Names may hold anything; a terminal gets no control character from us.
@@ -157,7 +157,7 @@ mod tests {
                 source: name.clone(),
                 destination: name,
                 row_count: 7,
-                byte_count: 3 << 20,
+                byte_count: 3_000_000,
                 point: Some(Point { lsn: Lsn::new(0x16_0000_0001), time: SystemTime::UNIX_EPOCH }),
                 origin,
             }],
@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn each_table_has_its_point_in_time() {
         let text = human(&report(Origin::Now(Duration::from_millis(1500))));
-        for fact in ["1970-01-01 00:00:00 UTC", "16/1", "1.5 s", "3.0 MiB in 2.0 s, 1.5 MiB/s"] {
+        for fact in ["1970-01-01 00:00:00 UTC", "16/1", "1.5 s", "3.0 MB in 2.0 s, 1.5 MB/s"] {
             assert!(text.contains(fact), "{fact} is missing in\n{text}");
         }
         assert!(!text.contains('\u{1b}'), "{text}");

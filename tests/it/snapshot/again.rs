@@ -132,6 +132,16 @@ async fn a_second_backfill_of_the_same_name_is_refused_while_the_first_works() {
 }
 
 #[tokio::test]
+async fn a_superseded_backfill_writes_nothing_more() {
+    let HalfWay { source: _source, destination, mut agent, lock } = HalfWay::reached().await;
+    destination.exec("UPDATE sync_agent.checkpoint SET epoch = epoch + 1").await;
+    assert_eq!(agent.wait_for_exit().await, Some(5));
+    assert!(agent.log().contains("E_FENCED"), "{}", agent.log());
+    drop(lock);
+    assert_eq!(destination.count("held").await, 0);
+}
+
+#[tokio::test]
 async fn finished_tables_are_copied_again_only_when_told_to() {
     let (source, destination) = pair().await;
     source
@@ -163,6 +173,8 @@ async fn finished_tables_are_copied_again_only_when_told_to() {
 
     let output = agent.verb(&["snapshot", "--table", "public.c"]).await;
     assert_eq!(output.code, 3, "{}", output.stderr);
+    let nothing = ["snapshot", "--set", "snapshot.copy_data=false"];
+    assert_eq!(agent.verb(&nothing).await.code, 3, "nothing to do is a mistake");
 }
 
 #[tokio::test]
