@@ -8,6 +8,7 @@
 //! **Invariant:** the statements raise an error inside the server (a division by zero) where they
 //! touch no row, so that a COMMIT already on its way behind them becomes a ROLLBACK.
 
+use std::cmp::Ordering;
 use std::time::{Duration, SystemTime};
 
 use tokio_postgres::Client;
@@ -47,6 +48,19 @@ pub struct LastCommit {
     pub commit_lsn: Lsn,
     pub xid: i64,
     pub time: PgTimestamp,
+}
+
+impl LastCommit {
+    /// Whether `sent`, the last transaction that the source sent again and that was skipped, fits a
+    /// history whose last applied commit is this one. An earlier one does: the slot was behind it,
+    /// and what lies between had nothing for us.
+    pub fn agrees_with(&self, sent: Commit) -> bool {
+        match sent.commit_lsn.cmp(&self.commit_lsn) {
+            Ordering::Less => true,
+            Ordering::Equal => i64::from(sent.xid) == self.xid && sent.commit_time == self.time,
+            Ordering::Greater => false,
+        }
+    }
 }
 
 /// What asking for the lease gave.
@@ -427,4 +441,28 @@ pub async fn forget(
 pub async fn pipeline_count(client: &Client, schema: &str) -> Result<i64, CheckpointError> {
     let query = format!("SELECT count(*) FROM {}.checkpoint", identifier(schema));
     Ok(client.query_one(&query, &[]).await?.get(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(commit_lsn: u64, xid: u32, time: i64) -> Commit {
+        Commit {
+            commit_lsn: Lsn::new(commit_lsn),
+            end_lsn: Lsn::new(commit_lsn + 48),
+            commit_time: PgTimestamp(time),
+            xid,
+        }
+    }
+
+    #[test]
+    fn another_commit_at_the_same_place_is_another_history() {
+        let applied = LastCommit { commit_lsn: Lsn::new(100), xid: 7, time: PgTimestamp(5) };
+        assert!(applied.agrees_with(sent(100, 7, 5)));
+        assert!(applied.agrees_with(sent(50, 3, 1)));
+        assert!(!applied.agrees_with(sent(100, 8, 5)));
+        assert!(!applied.agrees_with(sent(100, 7, 6)));
+        assert!(!applied.agrees_with(sent(101, 9, 6)), "a commit that was never applied");
+    }
 }

@@ -189,11 +189,7 @@ impl Reader {
         else {
             return Ok(());
         };
-        let is_same = sent.commit_lsn < applied.commit_lsn
-            || sent.commit_lsn == applied.commit_lsn
-                && i64::from(sent.xid) == applied.xid
-                && sent.commit_time == applied.time;
-        if is_same {
+        if applied.agrees_with(sent) {
             return Ok(());
         }
         Err(PipelineError::Lineage {
