@@ -17,7 +17,7 @@ use crate::pg::time::PgTimestamp;
 use crate::pgoutput::{self, DecodeError};
 use crate::source::assemble::Assembler;
 use crate::source::error::AssembleError;
-use crate::source::feedback::Feedback;
+use crate::source::feedback::{Feedback, StatusLsns};
 use crate::source::relation::{KeyLookup, RelationCache};
 use crate::wire::{
     CopyBoth, Envelope, Session, StatusUpdate, StreamOptions, WireError, start_replication_sql,
@@ -108,14 +108,7 @@ impl Tail {
 
     /// Asks the server how far it is: a keepalive follows.
     pub async fn ask(&mut self) -> Result<(), TailError> {
-        let lsns = self.feedback.final_report();
-        let update = StatusUpdate {
-            written: lsns.written,
-            flushed: lsns.flushed,
-            applied: lsns.applied,
-            clock: PgTimestamp::now(),
-            reply_requested: true,
-        };
+        let update = status_update(self.feedback.final_report(), true);
         Ok(self.copy_both.send_status(update).await?)
     }
 
@@ -203,14 +196,7 @@ impl Tail {
         let Some(lsns) = self.feedback.due(Instant::now()) else {
             return Ok(());
         };
-        let update = StatusUpdate {
-            written: lsns.written,
-            flushed: lsns.flushed,
-            applied: lsns.applied,
-            clock: PgTimestamp::now(),
-            reply_requested: false,
-        };
-        self.copy_both.send_status(update).await?;
+        self.copy_both.send_status(status_update(lsns, false)).await?;
         self.confirmed_lsn = self.confirmed_lsn.max(lsns.flushed);
         Ok(())
     }
@@ -248,17 +234,20 @@ impl Tail {
 
     /// Reports what is durable and ends the stream in order.
     pub async fn stop(mut self) -> Result<(), TailError> {
-        let lsns = self.feedback.final_report();
-        let update = StatusUpdate {
-            written: lsns.written,
-            flushed: lsns.flushed,
-            applied: lsns.applied,
-            clock: PgTimestamp::now(),
-            reply_requested: false,
-        };
+        let update = status_update(self.feedback.final_report(), false);
         self.copy_both.send_status(update).await?;
         self.copy_both.finish().await?;
         Ok(())
+    }
+}
+
+fn status_update(lsns: StatusLsns, reply_requested: bool) -> StatusUpdate {
+    StatusUpdate {
+        written: lsns.written,
+        flushed: lsns.flushed,
+        applied: lsns.applied,
+        clock: PgTimestamp::now(),
+        reply_requested,
     }
 }
 
