@@ -213,7 +213,8 @@ impl<'a> Rows<'_, 'a> {
         rows: &[&'a Row],
         is_complete: bool,
     ) -> Result<(), ApplyError> {
-        if is_complete && target.has_arbiter {
+        // A partitioned table cannot tell a new row from an old one, so nothing could be counted.
+        if is_complete && target.has_arbiter && !target.is_partitioned {
             let fresh = self.upsert_set(target, rows).await?.fresh;
             self.conflicts.add(table, ConflictKind::UpdateMissing, fresh);
             return Ok(());

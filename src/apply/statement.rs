@@ -197,7 +197,14 @@ fn one_equal_row(target: &Target, first: usize) -> String {
         })
         .collect::<Vec<_>>()
         .join(" AND ");
-    format!("ctid = (SELECT ctid FROM {} WHERE {equal} LIMIT 1)", target.name.sql())
+    let table = target.name.sql();
+    if target.is_partitioned {
+        // A ctid names a row of one partition only.
+        return format!(
+            "(tableoid, ctid) IN (SELECT tableoid, ctid FROM {table} WHERE {equal} LIMIT 1)"
+        );
+    }
+    format!("ctid = (SELECT ctid FROM {table} WHERE {equal} LIMIT 1)")
 }
 
 /// Every column that an update may set, where all values are known.
@@ -345,6 +352,13 @@ mod tests {
         let sql = delete_row(&target(), Find::Equal);
         assert!(sql.contains("LIMIT 1"), "{sql}");
         assert!(sql.contains("\"b\"::text IS NOT DISTINCT FROM ($3::integer)::text"), "{sql}");
+    }
+
+    #[test]
+    fn a_row_of_a_partitioned_table_is_named_with_its_partition() {
+        let target = Target { is_partitioned: true, ..target() };
+        let sql = delete_row(&target, Find::Equal);
+        assert!(sql.contains("(tableoid, ctid) IN (SELECT tableoid, ctid"), "{sql}");
     }
 
     #[test]
