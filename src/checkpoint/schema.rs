@@ -6,9 +6,10 @@ use crate::checkpoint::CheckpointError;
 use crate::pg::ident::{identifier, literal};
 
 /// Version of the layout in `sql/schema.sql`.
-const STATE_VERSION: i32 = 1;
+const STATE_VERSION: i32 = 2;
 
 const SCHEMA_SQL: &str = include_str!("sql/schema.sql");
+const UPGRADE_1_TO_2_SQL: &str = include_str!("sql/upgrade_1_to_2.sql");
 
 /// Serializes concurrent first starts: `CREATE … IF NOT EXISTS` races against itself in Postgres.
 const BOOTSTRAP_LOCK: &str = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('sync-agent state schema', 0))";
@@ -40,6 +41,12 @@ pub async fn ensure(client: &Client, schema: &str) -> Result<(), CheckpointError
     let found: i32 = client.query_one(&version, &[]).await?.get(0);
     if found > STATE_VERSION {
         return Err(CheckpointError::NewerState { schema: schema.to_owned(), found });
+    }
+    if found == 1 {
+        // Every statement of it may run twice: two agents that start at once both may.
+        let sql = UPGRADE_1_TO_2_SQL.replace("{schema}", &identifier(schema));
+        client.batch_execute(&format!("{BOOTSTRAP_LOCK}; {sql}")).await?;
+        tracing::info!(schema, from = found, to = STATE_VERSION, "state schema upgraded");
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use tokio_postgres::{Client, Row};
 use crate::checkpoint::CheckpointError;
 use crate::pg::ident::{QualifiedName, identifier, literal};
 use crate::pg::lsn::Lsn;
+use crate::pg::oid::Oid;
 use crate::pg::time::PgTimestamp;
 
 /// How far a table's copy is. Only what must survive a restart is stored.
@@ -45,6 +46,14 @@ pub struct TableRecord {
     pub bytes: i64,
     /// When that was, on the source's clock.
     pub copied_at: Option<SystemTime>,
+    /// The source's table by OID: another one of the same name is another table.
+    pub source_oid: Option<Oid>,
+    /// What the publications published of it, in a form that only compares.
+    pub published: Option<String>,
+    /// The leaves of a partitioned source table, sorted; `None` for a table without partitions.
+    pub partitions: Option<Vec<Oid>>,
+    /// What is built after the load (indexes, foreign keys) is built.
+    pub finished: bool,
 }
 
 /// All tables of a pipeline, by name.
@@ -53,10 +62,17 @@ pub async fn read_all(
     schema: &str,
     pipeline: &str,
 ) -> Result<Vec<TableRecord>, CheckpointError> {
+    // The last four came with version 2 of the state: read by name, so that a look does not fail
+    // on state that the next `run` upgrades.
     let query = format!(
-        "SELECT source_schema, source_table, destination_schema, destination_table, state, \
-         copied_lsn, created, fingerprint, known_columns, rows, bytes, copied_at \
-         FROM {}.tables WHERE pipeline = $1 ORDER BY 1, 2",
+        "SELECT t.source_schema, t.source_table, t.destination_schema, t.destination_table, \
+         t.state, t.copied_lsn, t.created, t.fingerprint, t.known_columns, t.rows, t.bytes, \
+         t.copied_at, (j.row ->> 'source_oid')::oid, j.row ->> 'published', \
+         CASE WHEN pg_catalog.jsonb_typeof(j.row -> 'partitions') = 'array' THEN \
+         ARRAY(SELECT pg_catalog.jsonb_array_elements_text(j.row -> 'partitions')::oid) END, \
+         coalesce((j.row ->> 'finished')::boolean, true) \
+         FROM {}.tables t CROSS JOIN LATERAL (SELECT pg_catalog.to_jsonb(t)) AS j (row) \
+         WHERE t.pipeline = $1 ORDER BY 1, 2",
         identifier(schema)
     );
     let rows = client.query(&query, &[&pipeline]).await?;
@@ -80,6 +96,10 @@ fn from_row(row: &Row) -> TableRecord {
         rows: row.get(9),
         bytes: row.get(10),
         copied_at: row.get(11),
+        source_oid: row.get(12),
+        published: row.get(13),
+        partitions: row.get(14),
+        finished: row.get(15),
     }
 }
 
@@ -110,19 +130,30 @@ pub fn write_text(schema: &str, pipeline: &str, record: &TableRecord) -> String 
         record.rows.to_string(),
         record.bytes.to_string(),
         record.copied_at.map_or_else(null, timestamp),
+        record.source_oid.map_or_else(null, |oid| oid.to_string()),
+        record.published.as_deref().map_or_else(null, literal),
+        record.partitions.as_deref().map_or_else(null, oids),
+        record.finished.to_string(),
     ];
     format!(
         "INSERT INTO {}.tables (pipeline, source_schema, source_table, destination_schema, \
          destination_table, state, copied_lsn, created, fingerprint, known_columns, rows, bytes, \
-         copied_at) VALUES ({}) ON CONFLICT (pipeline, source_schema, source_table) DO UPDATE SET \
+         copied_at, source_oid, published, partitions, finished) VALUES ({}) ON CONFLICT (pipeline, source_schema, source_table) DO UPDATE SET \
          destination_schema = excluded.destination_schema, \
          destination_table = excluded.destination_table, state = excluded.state, \
          copied_lsn = excluded.copied_lsn, created = excluded.created, \
          fingerprint = excluded.fingerprint, known_columns = excluded.known_columns, \
-         rows = excluded.rows, bytes = excluded.bytes, copied_at = excluded.copied_at",
+         rows = excluded.rows, bytes = excluded.bytes, copied_at = excluded.copied_at, \
+         source_oid = excluded.source_oid, published = excluded.published, \
+         partitions = excluded.partitions, finished = excluded.finished",
         identifier(schema),
         values.join(", ")
     )
+}
+
+fn oids(oids: &[Oid]) -> String {
+    let numbers: Vec<String> = oids.iter().map(ToString::to_string).collect();
+    format!("'{{{}}}'::oid[]", numbers.join(","))
 }
 
 fn null() -> String {

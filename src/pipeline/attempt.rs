@@ -14,46 +14,36 @@
 //!
 //! **Invariant:** nothing is created on either side before preflight has found nothing wrong.
 
+mod copying;
+mod slot;
+mod streaming;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::apply::targets::Targets;
-use crate::apply::transaction::Applier;
 use crate::checkpoint::row::{self, Acquired, Checkpoint, Claim};
 use crate::checkpoint::tables::{self, TableRecord};
-use crate::checkpoint::{Record, Store, schema};
-use crate::model::finding::Side;
-use crate::model::table::TableId;
-use crate::pg::catalog::{self, ReplicaIdentity, TableInfo};
+use crate::checkpoint::{Store, schema};
 use crate::pg::client::Client;
 use crate::pg::lsn::Lsn;
 use crate::pipeline::check::explain_refusal;
 use crate::pipeline::context::Context;
-use crate::pipeline::copy::{self, CopyEnd, DestinationShape, Preparation};
+use crate::pipeline::copy::CopyEnd;
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::lease::Lease;
 use crate::pipeline::look::{Look, judge_slot, look};
 use crate::pipeline::pending;
 use crate::pipeline::planner::Planner;
 use crate::pipeline::selection::Selection;
-use crate::pipeline::slot_creation;
-use crate::pipeline::status::{State, TableState};
-use crate::pipeline::stream::{ReaderEnd, Stream, batch_limits};
-use crate::pipeline::stream_tables::StreamTables;
+use crate::pipeline::status::State;
 use crate::pipeline::wait::committed_position;
-use crate::snapshot::ConsistentPoint;
-use crate::source::slot::Verdict;
-use crate::source::{KeyLookup, Tail, TailError};
-use crate::wire::{Session, StreamOptions};
+use crate::wire::Session;
 
 /// Between two looks at a lease that somebody else holds. They release it on a clean stop, and its
 /// backend is gone on a crash: either shows at the next look.
 const STANDBY_LOOK: Duration = Duration::from_secs(1);
-
-/// How long the source may wait for us when it shuts down.
-const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(4);
 
 /// What outlives an attempt.
 #[derive(Debug, Default)]
@@ -66,6 +56,8 @@ pub struct Memory {
     pub is_preflighted: bool,
     /// Where the last attempt came to: progress resets the backoff.
     pub applied_lsn: Option<Lsn>,
+    /// The source's position when the first attempt began: where a drain ends.
+    pub until: Option<Lsn>,
 }
 
 /// How an attempt ended, other than by an error.
@@ -73,6 +65,8 @@ pub struct Memory {
 pub enum AttemptEnd {
     Shutdown,
     CaughtUp,
+    /// What it stood on has changed (tables, publications): the next one looks anew, at once.
+    Again,
 }
 
 /// One attempt's surroundings.
@@ -104,10 +98,9 @@ impl Attempt<'_> {
             seen.preflight(context, &source, &destination).await?;
             self.memory.is_preflighted = true;
         }
-        let until = match self.until_caught_up {
-            true => Some(committed_position(&source).await?),
-            false => None,
-        };
+        if self.until_caught_up && self.memory.until.is_none() {
+            self.memory.until = Some(committed_position(&source).await?);
+        }
         schema::ensure(&destination, &context.checkpoint.schema).await?;
         let Some((checkpoint, has_waited)) = self.acquire(&destination, &seen).await? else {
             return Ok(AttemptEnd::Shutdown);
@@ -124,9 +117,9 @@ impl Attempt<'_> {
             biased;
             // Whoever took over has fenced us: every further write would fail anyway.
             error = lease.lost() => return Err(error.into()),
-            result = Box::pin(self.work(held, replication, seen, until)) => result,
+            result = Box::pin(self.work(held, replication, seen)) => result,
         };
-        if result.is_ok() {
+        if matches!(result, Ok(AttemptEnd::Shutdown | AttemptEnd::CaughtUp)) {
             lease.release().await;
         }
         result
@@ -171,11 +164,8 @@ impl Attempt<'_> {
         held: Held,
         mut replication: Session,
         look: Look,
-        until: Option<Lsn>,
     ) -> Result<AttemptEnd, PipelineError> {
         let context = self.context;
-        let epoch = held.checkpoint.epoch;
-        let slot = &context.settings.source.slot;
         let verdict =
             judge_slot(context, &held.source, &mut replication, &look, Some(&held.checkpoint))
                 .await?;
@@ -190,40 +180,10 @@ impl Attempt<'_> {
                 &records,
             )
             .await?;
-        let (applied_lsn, first_point) = match verdict {
-            Verdict::Resume { applied_lsn, promoted_from } => {
-                if let Some(timeline) = promoted_from {
-                    tracing::info!(
-                        from = timeline,
-                        to = look.identity.timeline,
-                        "the source was promoted; our position is in its history"
-                    );
-                }
-                (applied_lsn, None)
-            }
-            Verdict::FirstContact { replace } => {
-                let sql = &context.checkpoint;
-                row::record_slot(&held.destination, sql, epoch, slot, None).await?;
-                if replace {
-                    crate::source::slot::drop_slot(&held.source, slot)
-                        .await
-                        .map_err(PipelineError::query(Side::Source, "dropping our unused slot"))?;
-                }
-                let session =
-                    std::mem::replace(&mut replication, context.replication_session().await?);
-                let failover =
-                    look.source_facts.major_version() >= 17 && !look.source_facts.in_recovery;
-                let plan = slot_creation::SlotPlan { name: slot, is_temporary: false, failover };
-                let Some(point) =
-                    slot_creation::create(context, &held.source, session, plan, self.shutdown)
-                        .await?
-                else {
-                    return Ok(AttemptEnd::Shutdown);
-                };
-                row::record_slot(&held.destination, sql, epoch, slot, Some(point.lsn)).await?;
-                (point.lsn, Some(point))
-            }
+        let Some(start) = self.start_at_slot(verdict, &held, &look, &mut replication).await? else {
+            return Ok(AttemptEnd::Shutdown);
         };
+        let slot::Start { applied_lsn, first_point } = start;
         self.memory.applied_lsn.get_or_insert(applied_lsn);
         let last_commit = held.checkpoint.last_commit.map(|commit| commit.time);
         context.board.resumed(applied_lsn, last_commit);
@@ -241,156 +201,9 @@ impl Attempt<'_> {
             point.release().await;
         }
         let planner = planner(held.records(context).await?);
-        let stream = StreamStart { applied_lsn, publications, until };
-        self.stream(held, replication, look, planner, stream).await
+        let start = streaming::Start { applied_lsn, publications };
+        self.stream(held, replication, look, planner, start).await
     }
-
-    async fn copy(
-        &self,
-        held: &Held,
-        look: &Look,
-        first_point: Option<ConsistentPoint>,
-        pending: Vec<TableInfo>,
-        planner: &Planner,
-    ) -> Result<CopyEnd, PipelineError> {
-        let context = self.context;
-        let count = pending.len();
-        context.board.set_state(State::Copying, format!("copying {count} tables"));
-        for info in &pending {
-            context.board.table_state(&info.name, TableState::Pending);
-        }
-        let point = match first_point {
-            Some(point) => point,
-            // The main slot's snapshot is gone; a temporary slot gives a point of its own, and the
-            // tables' earlier changes in the main stream are let go by.
-            None => {
-                let session = context.replication_session().await?;
-                let name = crate::snapshot::point::sync_slot_name(&context.settings.source.slot);
-                let plan =
-                    slot_creation::SlotPlan { name: &name, is_temporary: true, failover: false };
-                let made =
-                    slot_creation::create(context, &held.source, session, plan, self.shutdown);
-                let Some(point) = made.await? else { return Ok(CopyEnd::Shutdown) };
-                point
-            }
-        };
-        let schemas = &context.settings.destination.schemas;
-        let shape = DestinationShape::read(&held.destination, schemas).await?;
-        let preparation = Preparation {
-            context,
-            source: &held.source,
-            destination: &held.destination,
-            planner,
-            shape: &shape,
-            epoch: held.checkpoint.epoch,
-        };
-        if !context.settings.snapshot.copy_data {
-            pending::adopt(context, &held.destination, &pending, point.lsn).await?;
-            point.release().await;
-            return Ok(CopyEnd::Completed);
-        }
-        let jobs = preparation.prepare(&pending).await?;
-        let copy = copy::Copy {
-            context,
-            point: &point,
-            authority: copy::Authority {
-                epoch: held.checkpoint.epoch,
-                has_replica_role: look.has_replica_role,
-            },
-            timings: copy::Timings::default(),
-            shutdown: self.shutdown,
-        };
-        let end = copy.run(jobs).await?;
-        point.release().await;
-        Ok(end)
-    }
-
-    async fn stream(
-        &mut self,
-        held: Held,
-        replication: Session,
-        look: Look,
-        planner: Planner,
-        start: StreamStart,
-    ) -> Result<AttemptEnd, PipelineError> {
-        let context = self.context;
-        let mut is_binary = true;
-        let tables = &look.selection.tables;
-        for (info, plan) in tables.iter().zip(planner.plan_catalog(tables).await?) {
-            is_binary &= plan.is_stream_binary;
-            context.board.table_state(&info.name, TableState::CatchingUp);
-        }
-        let reached = source_position(&held.source).await?;
-        context.board.set_state(State::CatchingUp, format!("catching up to {reached}"));
-        let options = StreamOptions {
-            proto_version: 1,
-            publications: start.publications,
-            binary: is_binary,
-            messages: false,
-        };
-        let keys = full_identity_keys(&look.selection.tables);
-        let slot = &context.settings.source.slot;
-        let tail = Tail::start(replication, slot, start.applied_lsn, &options, keys).await?;
-        let targets = Targets::default();
-        let writer = context.writing_client("apply", look.has_replica_role).await?;
-        let applier = Applier::new(
-            writer,
-            is_binary,
-            targets.clone(),
-            context.checkpoint.clone(),
-            held.checkpoint.epoch,
-            start.applied_lsn,
-        );
-        let stream = Stream {
-            tail,
-            tables: StreamTables::new(planner, targets),
-            applier,
-            store: Arc::clone(self.store),
-            record: self.record(&held, &look, start.applied_lsn),
-            board: context.board.clone(),
-            limits: batch_limits(&context.settings),
-            caught_up_at: reached,
-            last_commit: held.checkpoint.last_commit,
-        };
-        let (shutdown, grace) = (self.shutdown.clone(), context.settings.shutdown_grace);
-        tracing::info!(lsn = %start.applied_lsn, binary = is_binary, "streaming");
-        let source = Arc::clone(&held.source);
-        let end = tokio::select! {
-            biased;
-            end = Box::pin(stream.run(start.until, shutdown, grace)) => end?,
-            () = source_left(&source) => return Err(TailError::Ended.into()),
-        };
-        Ok(match end {
-            ReaderEnd::Shutdown => AttemptEnd::Shutdown,
-            ReaderEnd::CaughtUp => AttemptEnd::CaughtUp,
-        })
-    }
-
-    fn record(&self, held: &Held, look: &Look, applied_lsn: Lsn) -> Record {
-        let sequence = self.store.load().map_or(0, |record| record.sequence);
-        Record {
-            pipeline: self.context.settings.pipeline.clone(),
-            source_system_identifier: look.identity.system_identifier.parse().unwrap_or(0),
-            timeline: look.identity.timeline,
-            slot: self.context.settings.source.slot.clone(),
-            applied_lsn,
-            epoch: held.checkpoint.epoch,
-            sequence,
-        }
-    }
-}
-
-/// A server that shuts down ends ordinary connections at once, and then waits until the stream has
-/// confirmed everything. With a backlog that is too long: it gets a moment, then the stream lets go.
-async fn source_left(source: &Client) {
-    source.closed().await;
-    tokio::time::sleep(SHUTDOWN_PATIENCE).await;
-}
-
-struct StreamStart {
-    applied_lsn: Lsn,
-    publications: Vec<String>,
-    until: Option<Lsn>,
 }
 
 /// What an attempt holds once the lease is its own.
@@ -424,21 +237,6 @@ impl Held {
         planner.set_records(records);
         planner
     }
-}
-
-/// Under FULL identity the stream marks every column as identifying; the key is the primary key.
-fn full_identity_keys(tables: &[TableInfo]) -> KeyLookup {
-    tables
-        .iter()
-        .filter(|table| table.identity == ReplicaIdentity::Full)
-        .map(|table| (TableId(table.oid), table.key_columns()))
-        .collect()
-}
-
-async fn source_position(source: &Client) -> Result<Lsn, PipelineError> {
-    let (wal_end, _) =
-        catalog::wal_end(source).await.map_err(PipelineError::catalog(Side::Source))?;
-    Ok(wal_end)
 }
 
 pub(super) fn holder_name() -> String {

@@ -29,6 +29,10 @@ pub async fn adopt(
             rows: 0,
             bytes: 0,
             copied_at: None,
+            source_oid: Some(info.oid),
+            published: None,
+            partitions: None,
+            finished: true,
         };
         tables::write(destination, &sql.schema, &sql.pipeline, &record).await?;
         tracing::info!(table = %info.name, lsn = %copied_lsn, "table adopted without a copy (copy_data)");

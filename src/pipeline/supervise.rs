@@ -21,6 +21,10 @@ use crate::pipeline::status::{ErrorReport, State};
 /// How often a condition that lasts is logged again.
 const REMINDER: Duration = Duration::from_secs(600);
 
+/// An attempt that lasted this long may be followed by the next at once: shorter ones one after the
+/// other would be a hot loop.
+const STEADY: Duration = Duration::from_secs(5);
+
 /// How a pipeline ended.
 #[derive(Debug)]
 pub enum RunEnd {
@@ -41,7 +45,7 @@ pub async fn supervise(
     let mut log = ConditionLog::default();
     loop {
         let attempt = Attempt { context, store, memory: &mut memory, until_caught_up, shutdown };
-        let started_at = context.board.status().positions.applied;
+        let (started_at, began) = (context.board.status().positions.applied, Instant::now());
         let result = tokio::select! {
             biased;
             result = Box::pin(attempt.run()) => result,
@@ -50,6 +54,17 @@ pub async fn supervise(
         let error = match result {
             Ok(AttemptEnd::Shutdown) => return RunEnd::Shutdown,
             Ok(AttemptEnd::CaughtUp) => return RunEnd::CaughtUp,
+            Ok(AttemptEnd::Again) => {
+                let delay = match began.elapsed() >= STEADY {
+                    true => Duration::ZERO,
+                    false => backoff.next_delay(),
+                };
+                tokio::select! {
+                    biased;
+                    () = shutdown.cancelled() => return RunEnd::Shutdown,
+                    () = tokio::time::sleep(delay) => continue,
+                }
+            }
             Err(_) if shutdown.is_cancelled() => return RunEnd::Shutdown,
             Err(error) => error,
         };

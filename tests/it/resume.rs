@@ -229,3 +229,29 @@ async fn pgbench_survives_a_kill_in_every_phase() {
     agent.caught_up().await;
     assert_same(&source, &destination, &workload::TABLES).await;
 }
+
+/// What an agent of the first version left behind is read, and brought up to date by the next start.
+#[tokio::test]
+async fn state_of_the_first_version_is_upgraded_in_place() {
+    let (source, destination) = pair().await;
+    source.exec(TABLES).await;
+    let mut agent = Agent::between(&source, &destination);
+    agent.start_and_stream().await;
+    assert_eq!(agent.terminate().await, Some(0));
+    destination
+        .exec(
+            "ALTER TABLE sync_agent.tables DROP COLUMN source_oid, DROP COLUMN published, \
+             DROP COLUMN partitions, DROP COLUMN finished; \
+             UPDATE sync_agent.versions SET version = 1 WHERE component = 'state'",
+        )
+        .await;
+    let checked = agent.verb(&["check"]).await;
+    assert_eq!(checked.code, 0, "{}", checked.stderr);
+    source.exec("INSERT INTO journal VALUES (1)").await;
+    agent.start_and_stream().await;
+    agent.caught_up().await;
+    let version = "SELECT version FROM sync_agent.versions WHERE component = 'state'";
+    assert_eq!(destination.scalar(version).await, "2");
+    assert_eq!(agent.terminate().await, Some(0));
+    assert_same(&source, &destination, &["journal", "totals"]).await;
+}

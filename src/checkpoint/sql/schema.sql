@@ -5,7 +5,7 @@ CREATE TABLE IF NOT EXISTS {schema}.versions (
     component text PRIMARY KEY,
     version   integer NOT NULL
 );
-INSERT INTO {schema}.versions VALUES ('state', 1) ON CONFLICT (component) DO NOTHING;
+INSERT INTO {schema}.versions VALUES ('state', 2) ON CONFLICT (component) DO NOTHING;
 
 -- One row a pipeline: the truth about what has been applied, and who may apply.
 CREATE TABLE IF NOT EXISTS {schema}.checkpoint (
@@ -42,5 +42,9 @@ CREATE TABLE IF NOT EXISTS {schema}.tables (
     rows               bigint NOT NULL DEFAULT 0,
     bytes              bigint NOT NULL DEFAULT 0,
     copied_at          timestamptz,
+    source_oid         oid,
+    published          text,
+    partitions         oid[],
+    finished           boolean NOT NULL DEFAULT true,
     PRIMARY KEY (pipeline, source_schema, source_table)
 );

@@ -42,7 +42,7 @@ pub(super) async fn in_this_transaction(
     };
     let sql = &shared.context.checkpoint;
     let analyze = format!("ANALYZE {}", job.record.destination.sql());
-    let mut statements = job.finish_sql.clone();
+    let mut statements: Vec<String> = job.completion.statements().cloned().collect();
     statements.push(tables::write_text(&sql.schema, &sql.pipeline, &record));
     if job.record.created {
         // Nothing in a table of our making can make it fail, and it saves a commit.

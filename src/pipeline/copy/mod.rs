@@ -51,7 +51,24 @@ pub struct CopyJob {
     pub copy_in_sql: String,
     pub is_binary: bool,
     /// What is built once all rows are there.
-    pub finish_sql: Vec<String>,
+    pub completion: Completion,
+}
+
+/// Statements that complete a table of our making after its load.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Completion {
+    /// First and in order: what identifies rows.
+    pub keys: Vec<String>,
+    /// Each for itself, in any order: secondary indexes.
+    pub indexes: Vec<String>,
+    /// Last and in order: what stands on the others.
+    pub rest: Vec<String>,
+}
+
+impl Completion {
+    pub fn statements(&self) -> impl Iterator<Item = &String> {
+        self.keys.iter().chain(&self.indexes).chain(&self.rest)
+    }
 }
 
 /// How the copy ended, other than by an error.

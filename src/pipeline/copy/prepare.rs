@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use tokio_postgres::error::SqlState;
 
-use super::CopyJob;
 use super::create::{DestinationShape, creation};
 use super::parts::{self, Part};
+use super::{Completion, CopyJob};
 use crate::apply::statement;
 use crate::checkpoint::tables::{self, CopyState, TableRecord};
 use crate::config::settings::OnExisting;
@@ -51,7 +51,7 @@ struct Step {
     /// Creates the table.
     create_sql: Vec<String>,
     /// Built once all rows are there.
-    finish_sql: Vec<String>,
+    completion: Completion,
     emptying: Emptying,
     is_partitioned: bool,
 }
@@ -146,7 +146,7 @@ impl Preparation<'_> {
         let transform = self.planner.transform(&Arc::new(describe(info)), info, found)?;
         let creation = creation(info, &name, &transform, self.shape, found);
         let mut create_sql = Vec::new();
-        let mut finish_sql = Vec::new();
+        let mut completion = Completion::default();
         if is_created {
             for note in creation.table.notes.iter().chain(&creation.constraints.notes) {
                 tracing::info!(table = %name, note, "created table differs from the source's");
@@ -155,7 +155,7 @@ impl Preparation<'_> {
                 create_sql = creation.table.statements;
             }
             if settings.snapshot.defer_indexes {
-                finish_sql = creation.constraints.statements;
+                completion.keys = creation.constraints.statements;
             } else {
                 create_sql.extend(creation.constraints.statements);
             }
@@ -171,6 +171,10 @@ impl Preparation<'_> {
             rows: 0,
             bytes: 0,
             copied_at: None,
+            source_oid: Some(info.oid),
+            published: None,
+            partitions: None,
+            finished: true,
         };
         let emptying = match found {
             Some(found) if earlier.is_some() || has_rows => {
@@ -181,7 +185,7 @@ impl Preparation<'_> {
             _ => Emptying::No,
         };
         let is_partitioned = found.is_some_and(|found| found.kind == RelationKind::Partitioned);
-        Ok(Step { record, create_sql, finish_sql, emptying, is_partitioned })
+        Ok(Step { record, create_sql, completion, emptying, is_partitioned })
     }
 
     /// Creates or empties the tables and records them, in guarded transactions.
@@ -299,6 +303,6 @@ fn job(info: &TableInfo, step: Step, plan: TablePlan, parts: Vec<Part>) -> CopyJ
         parts: parts.into_iter().map(out).collect(),
         copy_in_sql,
         is_binary,
-        finish_sql: step.finish_sql,
+        completion: step.completion,
     }
 }

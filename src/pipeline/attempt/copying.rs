@@ -1,0 +1,74 @@
+//! Copying what is not copied yet, at the slot's own point or at a later one.
+
+use super::{Attempt, Held};
+use crate::pg::catalog::TableInfo;
+use crate::pipeline::copy::{self, CopyEnd, DestinationShape, Preparation};
+use crate::pipeline::error::PipelineError;
+use crate::pipeline::look::Look;
+use crate::pipeline::pending;
+use crate::pipeline::planner::Planner;
+use crate::pipeline::slot_creation;
+use crate::pipeline::status::{State, TableState};
+use crate::snapshot::ConsistentPoint;
+
+impl Attempt<'_> {
+    pub(super) async fn copy(
+        &self,
+        held: &Held,
+        look: &Look,
+        first_point: Option<ConsistentPoint>,
+        pending: Vec<TableInfo>,
+        planner: &Planner,
+    ) -> Result<CopyEnd, PipelineError> {
+        let context = self.context;
+        let count = pending.len();
+        context.board.set_state(State::Copying, format!("copying {count} tables"));
+        for info in &pending {
+            context.board.table_state(&info.name, TableState::Pending);
+        }
+        let point = match first_point {
+            Some(point) => point,
+            // The main slot's snapshot is gone; a temporary slot gives a point of its own, and the
+            // tables' earlier changes in the main stream are let go by.
+            None => {
+                let session = context.replication_session().await?;
+                let name = crate::snapshot::point::sync_slot_name(&context.settings.source.slot);
+                let plan =
+                    slot_creation::SlotPlan { name: &name, is_temporary: true, failover: false };
+                let made =
+                    slot_creation::create(context, &held.source, session, plan, self.shutdown);
+                let Some(point) = made.await? else { return Ok(CopyEnd::Shutdown) };
+                point
+            }
+        };
+        let schemas = &context.settings.destination.schemas;
+        let shape = DestinationShape::read(&held.destination, schemas).await?;
+        let preparation = Preparation {
+            context,
+            source: &held.source,
+            destination: &held.destination,
+            planner,
+            shape: &shape,
+            epoch: held.checkpoint.epoch,
+        };
+        if !context.settings.snapshot.copy_data {
+            pending::adopt(context, &held.destination, &pending, point.lsn).await?;
+            point.release().await;
+            return Ok(CopyEnd::Completed);
+        }
+        let jobs = preparation.prepare(&pending).await?;
+        let copy = copy::Copy {
+            context,
+            point: &point,
+            authority: copy::Authority {
+                epoch: held.checkpoint.epoch,
+                has_replica_role: look.has_replica_role,
+            },
+            timings: copy::Timings::default(),
+            shutdown: self.shutdown,
+        };
+        let end = copy.run(jobs).await?;
+        point.release().await;
+        Ok(end)
+    }
+}

@@ -1,0 +1,135 @@
+//! From the checkpoint on: the stream, until something ends it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Attempt, AttemptEnd, Held};
+use crate::apply::targets::Targets;
+use crate::apply::transaction::Applier;
+use crate::checkpoint::Record;
+use crate::model::finding::Side;
+use crate::model::table::TableId;
+use crate::pg::catalog::{self, ReplicaIdentity, TableInfo};
+use crate::pg::client::Client;
+use crate::pg::lsn::Lsn;
+use crate::pipeline::error::PipelineError;
+use crate::pipeline::look::Look;
+use crate::pipeline::planner::Planner;
+use crate::pipeline::status::{State, TableState};
+use crate::pipeline::stream::{ReaderEnd, Stream, batch_limits};
+use crate::pipeline::stream_tables::StreamTables;
+use crate::source::{KeyLookup, Tail, TailError};
+use crate::wire::{Session, StreamOptions};
+
+/// How long the source may wait for us when it shuts down.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(4);
+
+/// What a stream starts from.
+#[derive(Debug)]
+pub(super) struct Start {
+    pub(super) applied_lsn: Lsn,
+    pub(super) publications: Vec<String>,
+}
+
+impl Attempt<'_> {
+    /// Streams until something ends it.
+    pub(super) async fn stream(
+        &mut self,
+        held: Held,
+        replication: Session,
+        look: Look,
+        planner: Planner,
+        start: Start,
+    ) -> Result<AttemptEnd, PipelineError> {
+        let context = self.context;
+        let mut is_binary = true;
+        let tables = &look.selection.tables;
+        for (info, plan) in tables.iter().zip(planner.plan_catalog(tables).await?) {
+            is_binary &= plan.is_stream_binary;
+            context.board.table_state(&info.name, TableState::CatchingUp);
+        }
+        let reached = source_position(&held.source).await?;
+        context.board.set_state(State::CatchingUp, format!("catching up to {reached}"));
+        let options = StreamOptions {
+            proto_version: 1,
+            publications: start.publications,
+            binary: is_binary,
+            messages: false,
+        };
+        let keys = full_identity_keys(&look.selection.tables);
+        let slot = &context.settings.source.slot;
+        let tail = Tail::start(replication, slot, start.applied_lsn, &options, keys).await?;
+        let targets = Targets::default();
+        let writer = context.writing_client("apply", look.has_replica_role).await?;
+        let applier = Applier::new(
+            writer,
+            is_binary,
+            targets.clone(),
+            context.checkpoint.clone(),
+            held.checkpoint.epoch,
+            start.applied_lsn,
+        );
+        let stream = Stream {
+            tail,
+            tables: StreamTables::new(planner, targets),
+            applier,
+            store: Arc::clone(self.store),
+            record: self.record(&held, &look, start.applied_lsn),
+            board: context.board.clone(),
+            limits: batch_limits(&context.settings),
+            caught_up_at: reached,
+            last_commit: held.checkpoint.last_commit,
+        };
+        let grace = context.settings.shutdown_grace;
+        // Stopped with us, or alone: then another attempt follows.
+        let stop = self.shutdown.child_token();
+        tracing::info!(lsn = %start.applied_lsn, binary = is_binary, "streaming");
+        let source = Arc::clone(&held.source);
+        let until = self.memory.until;
+        let end = tokio::select! {
+            biased;
+            end = Box::pin(stream.run(until, stop.clone(), grace)) => end?,
+            () = source_left(&source) => return Err(TailError::Ended.into()),
+        };
+        Ok(match end {
+            ReaderEnd::Shutdown if self.shutdown.is_cancelled() => AttemptEnd::Shutdown,
+            ReaderEnd::Shutdown => AttemptEnd::Again,
+            ReaderEnd::CaughtUp => AttemptEnd::CaughtUp,
+        })
+    }
+
+    fn record(&self, held: &Held, look: &Look, applied_lsn: Lsn) -> Record {
+        let sequence = self.store.load().map_or(0, |record| record.sequence);
+        Record {
+            pipeline: self.context.settings.pipeline.clone(),
+            source_system_identifier: look.identity.system_identifier.parse().unwrap_or(0),
+            timeline: look.identity.timeline,
+            slot: self.context.settings.source.slot.clone(),
+            applied_lsn,
+            epoch: held.checkpoint.epoch,
+            sequence,
+        }
+    }
+}
+
+/// A server that shuts down ends ordinary connections at once, and then waits until the stream has
+/// confirmed everything. With a backlog that is too long: it gets a moment, then the stream lets go.
+async fn source_left(source: &Client) {
+    source.closed().await;
+    tokio::time::sleep(SHUTDOWN_PATIENCE).await;
+}
+
+/// Under FULL identity the stream marks every column as identifying; the key is the primary key.
+fn full_identity_keys(tables: &[TableInfo]) -> KeyLookup {
+    tables
+        .iter()
+        .filter(|table| table.identity == ReplicaIdentity::Full)
+        .map(|table| (TableId(table.oid), table.key_columns()))
+        .collect()
+}
+
+async fn source_position(source: &Client) -> Result<Lsn, PipelineError> {
+    let (wal_end, _) =
+        catalog::wal_end(source).await.map_err(PipelineError::catalog(Side::Source))?;
+    Ok(wal_end)
+}
