@@ -15,6 +15,7 @@
 //!   restart resumes from this row and from nothing else.
 //! * [`tables`], [`schema`]: what the destination remembers of each table, and the schema that
 //!   holds it all.
+//! * [`requests`]: what operators ask of the agent, and what came of it.
 //! * [`record`]: the bytes of the local mirror: versioned, checksummed, pure. Only states that are
 //!   durable at the destination have a record.
 //! * [`store`]: the local mirror itself, in sled. It lets a start notice that the destination went
@@ -27,6 +28,7 @@
 mod disk;
 pub mod local;
 pub mod record;
+pub mod requests;
 pub mod row;
 pub mod row_error;
 pub mod schema;

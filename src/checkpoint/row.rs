@@ -358,18 +358,28 @@ pub async fn record_slot(
     if updated == 0 { Err(explain(client, sql, epoch, None).await?) } else { Ok(()) }
 }
 
+/// Which source a position belongs to.
+#[derive(Clone, Copy, Debug)]
+pub struct SourceOrigin<'a> {
+    pub system_identifier: &'a str,
+    pub timeline: i32,
+}
+
 /// Remembers another source: everything of the earlier one is about to be copied again.
 pub async fn record_source(
     client: &Client,
     sql: &CheckpointSql,
     epoch: i64,
-    system_identifier: &str,
+    origin: SourceOrigin<'_>,
 ) -> Result<(), CheckpointError> {
     let update = format!(
-        "UPDATE {} SET source_system_identifier = $3 WHERE pipeline = $1 AND epoch = $2",
+        "UPDATE {} SET source_system_identifier = $3, timeline = $4 \
+         WHERE pipeline = $1 AND epoch = $2",
         sql.table()
     );
-    let updated = client.execute(&update, &[&sql.pipeline, &epoch, &system_identifier]).await?;
+    let SourceOrigin { system_identifier, timeline } = origin;
+    let updated =
+        client.execute(&update, &[&sql.pipeline, &epoch, &system_identifier, &timeline]).await?;
     if updated == 0 { Err(explain(client, sql, epoch, None).await?) } else { Ok(()) }
 }
 
@@ -386,17 +396,6 @@ pub async fn record_publications(
     );
     let updated = client.execute(&update, &[&sql.pipeline, &epoch, &owned]).await?;
     if updated == 0 { Err(explain(client, sql, epoch, None).await?) } else { Ok(()) }
-}
-
-/// Forgets the pipeline. Refused by the caller while somebody holds the lease.
-pub async fn delete(client: &mut Client, sql: &CheckpointSql) -> Result<(), CheckpointError> {
-    let transaction = client.transaction().await?;
-    for table in ["tables", "checkpoint"] {
-        let delete = format!("DELETE FROM {}.{table} WHERE pipeline = $1", identifier(&sql.schema));
-        transaction.execute(&delete, &[&sql.pipeline]).await?;
-    }
-    transaction.commit().await?;
-    Ok(())
 }
 
 /// The living holder of the lease, for verbs that must not disturb it.
@@ -425,7 +424,8 @@ pub async fn forget(
 ) -> Result<(), CheckpointError> {
     let (schema, pipeline) = (identifier(&sql.schema), literal(&sql.pipeline));
     let text = format!(
-        "{}; DELETE FROM {schema}.tables WHERE pipeline = {pipeline}; \
+        "{}; DELETE FROM {schema}.requests WHERE pipeline = {pipeline}; \
+         DELETE FROM {schema}.tables WHERE pipeline = {pipeline}; \
          DELETE FROM {schema}.checkpoint WHERE pipeline = {pipeline}; COMMIT",
         sql.guarded_begin_text(epoch)
     );

@@ -16,6 +16,8 @@ use crate::pg::time::PgTimestamp;
 pub enum CopyState {
     /// Chosen; its copy may have begun. What it holds at the destination is ours to remove.
     Copying,
+    /// To be copied again; its old rows stay readable until the new ones are there.
+    Replacing,
     /// All rows as of `copied_lsn` are at the destination; later changes come from the stream.
     Copied,
 }
@@ -24,6 +26,7 @@ impl CopyState {
     fn as_str(self) -> &'static str {
         match self {
             CopyState::Copying => "copying",
+            CopyState::Replacing => "replacing",
             CopyState::Copied => "copied",
         }
     }
@@ -84,10 +87,10 @@ fn from_row(row: &Row) -> TableRecord {
     TableRecord {
         source: QualifiedName::new(row.get::<_, String>(0), row.get::<_, String>(1)),
         destination: QualifiedName::new(row.get::<_, String>(2), row.get::<_, String>(3)),
-        state: if state == CopyState::Copied.as_str() {
-            CopyState::Copied
-        } else {
-            CopyState::Copying
+        state: match state {
+            "copied" => CopyState::Copied,
+            "replacing" => CopyState::Replacing,
+            _ => CopyState::Copying,
         },
         copied_lsn: row.get::<_, Option<PgLsn>>(5).map(Lsn::from),
         created: row.get(6),
@@ -169,9 +172,13 @@ fn timestamp(time: SystemTime) -> String {
     )
 }
 
-/// Starts the named tables over: what they hold is ours to remove. The caller has begun a guarded
-/// transaction.
-pub fn reopen_text(schema: &str, pipeline: &str, sources: &[QualifiedName]) -> String {
+/// Starts the named tables over, as `state` says. The caller has begun a guarded transaction.
+pub fn reopen_text(
+    schema: &str,
+    pipeline: &str,
+    sources: &[QualifiedName],
+    state: CopyState,
+) -> String {
     let names: Vec<String> = sources
         .iter()
         .map(|name| format!("({}, {})", literal(&name.schema), literal(&name.name)))
@@ -180,7 +187,7 @@ pub fn reopen_text(schema: &str, pipeline: &str, sources: &[QualifiedName]) -> S
         "UPDATE {}.tables SET state = {}, copied_lsn = NULL, copied_at = NULL, rows = 0, \
          bytes = 0 WHERE pipeline = {} AND (source_schema, source_table) IN ({})",
         identifier(schema),
-        literal(CopyState::Copying.as_str()),
+        literal(state.as_str()),
         literal(pipeline),
         names.join(", ")
     )
@@ -203,6 +210,21 @@ pub async fn fed_by_others(
         (name, row.get(2))
     };
     Ok(rows.iter().map(fed).collect())
+}
+
+/// The statement that forgets tables that are no longer chosen (their rows stay), for a guarded
+/// transaction.
+pub fn forget_text(schema: &str, pipeline: &str, sources: &[QualifiedName]) -> String {
+    let names: Vec<String> = sources
+        .iter()
+        .map(|name| format!("({}, {})", literal(&name.schema), literal(&name.name)))
+        .collect();
+    format!(
+        "DELETE FROM {}.tables WHERE pipeline = {} AND (source_schema, source_table) IN ({})",
+        identifier(schema),
+        literal(pipeline),
+        names.join(", ")
+    )
 }
 
 /// Forgets tables that are no longer chosen (their rows stay).

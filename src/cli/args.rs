@@ -88,7 +88,7 @@ pub(crate) enum Verb {
     Wait(WaitArgs),
     /// Compare source and destination (not yet)
     Verify(VerifyArgs),
-    /// Copy tables again at a new consistent point (not yet)
+    /// Copy tables again at a new consistent point
     Resync(ResyncArgs),
     /// Hold the pipeline, or let a table's changes go by (not yet)
     Pause(TableArgs),
@@ -159,7 +159,7 @@ pub(crate) struct RunArgs {
     /// What happens when the pipeline halts: leave, or stay to be looked at, writing nothing
     #[arg(long, value_enum, default_value_t = OnHalt::Exit)]
     pub(crate) on_halt: OnHalt,
-    /// Accept changed table settings without copying again (not yet)
+    /// Accept changed table settings: rows copied before stay as they are
     #[arg(long)]
     pub(crate) keep_old_rows: bool,
 }
@@ -256,6 +256,31 @@ pub(crate) struct ResetArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ResyncArgs {
+    #[command(flatten)]
+    pub(crate) tables: TableArgs,
+    /// Every table; after a lost slot also the slot
+    #[arg(long, conflicts_with = "tables", required_unless_present = "tables")]
+    pub(crate) all: bool,
+    /// How rows are brought in step: compare is not built yet
+    #[arg(long, value_enum, default_value_t = ResyncMethod::Copy)]
+    pub(crate) method: ResyncMethod,
+    /// Empty the tables first; without it the old rows can be read until the new ones are there
+    #[arg(long)]
+    pub(crate) truncate: bool,
+    #[command(flatten)]
+    pub(crate) yes: YesArgs,
+    #[command(flatten)]
+    pub(crate) retry: RetryArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ResyncMethod {
+    Copy,
+    Compare,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct CompletionsArgs {
     #[arg(value_enum)]
     pub(crate) shell: clap_complete::Shell,
@@ -281,29 +306,6 @@ pub(crate) struct VerifyArgs {
     yes: YesArgs,
     #[command(flatten)]
     retry: RetryArgs,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ResyncArgs {
-    #[command(flatten)]
-    tables: TableArgs,
-    /// Every table
-    #[arg(long)]
-    all: bool,
-    /// How rows are brought in step
-    #[arg(long, value_enum)]
-    method: Option<ResyncMethod>,
-    /// Empty the tables first
-    #[arg(long)]
-    truncate: bool,
-    #[command(flatten)]
-    yes: YesArgs,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum ResyncMethod {
-    Copy,
-    Compare,
 }
 
 #[derive(Debug, Args)]

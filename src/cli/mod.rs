@@ -20,6 +20,7 @@ mod man;
 pub mod output;
 pub mod progress;
 mod reset;
+mod resync;
 mod run;
 mod signals;
 mod snapshot;
@@ -67,11 +68,13 @@ pub fn main() -> ExitCode {
         Verb::Reset(args) => {
             configured(global, Purpose::Other, |settings| start(reset::execute(settings, args)))
         }
+        Verb::Resync(args) => {
+            configured(global, Purpose::Other, |settings| start(resync::execute(settings, args)))
+        }
         Verb::ConfigSchema => config_schema::execute(),
         Verb::Completions(args) => completions::execute(&args),
         Verb::Man(args) => man::execute(&args),
         Verb::Verify(_) => not_built("verify"),
-        Verb::Resync(_) => not_built("resync"),
         Verb::Pause(_) => not_built("pause"),
         Verb::Resume(_) => not_built("resume"),
         Verb::Preview(_) => not_built("preview"),

@@ -15,10 +15,6 @@ use crate::pipeline::status::{Board, BoardOptions, State};
 use crate::pipeline::{self, RunEnd, RunOptions};
 
 pub(crate) async fn execute(settings: Settings, args: RunArgs) -> ExitCode {
-    if args.keep_old_rows {
-        let message = "not yet: flag --keep-old-rows of \"run\" is not built";
-        return exit::refuse(Code::E_CONFIG, message);
-    }
     let span = tracing::info_span!("run", pipeline = settings.pipeline);
     Box::pin(run(Arc::new(settings), args).instrument(span)).await
 }
@@ -42,7 +38,8 @@ async fn run(settings: Arc<Settings>, args: RunArgs) -> ExitCode {
         let closed = served.clone().cancelled_owned();
         server = Some(tokio::spawn(http::serve(listener, board.clone(), closed)));
     }
-    let options = RunOptions { until_caught_up: args.until.is_some() };
+    let options =
+        RunOptions { until_caught_up: args.until.is_some(), keep_old_rows: args.keep_old_rows };
     let shown = progress::show(&board);
     let end = pipeline::run(settings, board.clone(), options, shutdown.clone()).await;
     shown.end().await;

@@ -40,6 +40,18 @@ impl QualifiedName {
     pub fn sql(&self) -> String {
         format!("{}.{}", identifier(&self.schema), identifier(&self.name))
     }
+
+    /// As an argument in a shell: bare where it can be, else quoted for SQL and for the shell.
+    pub fn argument(&self) -> String {
+        let is_plain = |part: &str| {
+            part.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+                && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        };
+        if is_plain(&self.schema) && is_plain(&self.name) {
+            return self.to_string();
+        }
+        format!("'{}'", self.sql().replace('\'', "'\\''"))
+    }
 }
 
 impl fmt::Display for QualifiedName {
@@ -56,6 +68,13 @@ mod tests {
     fn names_are_always_quoted() {
         assert_eq!(identifier("a\"b"), "\"a\"\"b\"");
         assert_eq!(QualifiedName::new("public", "select").sql(), "\"public\".\"select\"");
+    }
+
+    #[test]
+    fn an_argument_is_what_a_shell_passes_on() {
+        assert_eq!(QualifiedName::new("public", "orders_2").argument(), "public.orders_2");
+        let odd = QualifiedName::new("a.b", "it's");
+        assert_eq!(odd.argument(), "'\"a.b\".\"it'\\''s\"'");
     }
 
     #[test]

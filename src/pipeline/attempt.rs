@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::checkpoint::requests as checkpoint_requests;
 use crate::checkpoint::row::{self, Acquired, Checkpoint, Claim};
 use crate::checkpoint::tables::{self, TableRecord};
 use crate::checkpoint::{Store, schema};
@@ -33,9 +34,11 @@ use crate::pipeline::context::Context;
 use crate::pipeline::copy::CopyEnd;
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::lease::Lease;
-use crate::pipeline::look::{Look, judge_slot, look};
+use crate::pipeline::look::{Look, look};
 use crate::pipeline::pending;
 use crate::pipeline::planner::Planner;
+use crate::pipeline::requests;
+use crate::pipeline::run::RunOptions;
 use crate::pipeline::selection::Selection;
 use crate::pipeline::status::State;
 use crate::pipeline::wait::committed_position;
@@ -75,7 +78,7 @@ pub struct Attempt<'a> {
     pub context: &'a Context,
     pub store: &'a Arc<Store>,
     pub memory: &'a mut Memory,
-    pub until_caught_up: bool,
+    pub options: RunOptions,
     pub shutdown: &'a CancellationToken,
 }
 
@@ -98,7 +101,7 @@ impl Attempt<'_> {
             seen.preflight(context, &source, &destination).await?;
             self.memory.is_preflighted = true;
         }
-        if self.until_caught_up && self.memory.until.is_none() {
+        if self.options.until_caught_up && self.memory.until.is_none() {
             self.memory.until = Some(committed_position(&source).await?);
         }
         schema::ensure(&destination, &context.checkpoint.schema).await?;
@@ -161,16 +164,22 @@ impl Attempt<'_> {
 
     async fn work(
         &mut self,
-        held: Held,
+        mut held: Held,
         mut replication: Session,
         look: Look,
     ) -> Result<AttemptEnd, PipelineError> {
         let context = self.context;
-        let verdict =
-            judge_slot(context, &held.source, &mut replication, &look, Some(&held.checkpoint))
-                .await?;
-        let records = held.records(context).await?;
-        pending::refuse_changed_tables(context, &records)?;
+        let epoch = held.checkpoint.epoch;
+        requests::take(context, &held.destination, epoch, &look.asked).await?;
+        let verdict = self.judge(&mut held, &mut replication, &look).await?;
+        let records = pending::settle(
+            context,
+            &held.destination,
+            epoch,
+            &look.selection,
+            self.options.keep_old_rows,
+        )
+        .await?;
         let publications = look
             .ensure_publications(
                 context,
@@ -200,6 +209,7 @@ impl Attempt<'_> {
         } else if let Some(point) = first_point {
             point.release().await;
         }
+        checkpoint_requests::finish_taken(&held.destination, &context.checkpoint).await?;
         let planner = planner(held.records(context).await?);
         let start = streaming::Start { applied_lsn, publications };
         self.stream(held, replication, look, planner, start).await

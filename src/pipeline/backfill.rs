@@ -354,12 +354,13 @@ impl Backfill<'_> {
         let text = format!(
             "{}; {}; COMMIT",
             sql.guarded_begin_text(held.epoch),
-            tables::reopen_text(&sql.schema, &sql.pipeline, &names)
+            tables::reopen_text(&sql.schema, &sql.pipeline, &names, tables::CopyState::Copying)
         );
         let done = held.destination.batch_execute(&text).await;
         done.map_err(PipelineError::query(Side::Destination, "starting tables over"))?;
         if look.source_system() != UNKNOWN_SYSTEM {
-            row::record_source(&held.destination, sql, held.epoch, look.source_system()).await?;
+            let origin = row::SourceOrigin { system_identifier: look.source_system(), timeline: 0 };
+            row::record_source(&held.destination, sql, held.epoch, origin).await?;
         }
         self.memory.is_restarted = true;
         Ok(())

@@ -43,7 +43,7 @@ pub enum PipelineError {
     Slot(#[from] SlotError),
     /// A publication of ours is gone.
     #[error(
-        "publication \"{name}\" is gone from the source: rows written since are not in the stream; forget the pipeline with \"sync-agent reset\" and copy again"
+        "publication \"{name}\" is gone from the source: rows written since are not in the stream; copy everything again with \"sync-agent resync --all\", then \"sync-agent run\""
     )]
     PublicationGone { name: String },
     /// The destination's history is not ours.
@@ -151,7 +151,7 @@ impl PipelineError {
             PipelineError::Store(error) => error.hint().map(str::to_owned),
             PipelineError::Copy { source, .. } => source.hint(),
             PipelineError::Apply(ApplyError::RowMissing { .. }) => Some(
-                "Put the row back at the destination, or reset the pipeline and copy again."
+                "Put the row back at the destination, or copy the table again with `sync-agent resync --table`."
                     .to_owned(),
             ),
             other => other.server_error().and_then(|server| server.hint),

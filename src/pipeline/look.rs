@@ -15,6 +15,7 @@ use crate::pipeline::context::Context;
 use crate::pipeline::destination_check;
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::planner::Planner;
+use crate::pipeline::requests::{self, Asked};
 use crate::pipeline::selection::{Selection, select};
 use crate::source::publication::{self, PublicationError, PublicationRequest};
 use crate::source::slot::{PresentSource, RememberedSource, TimelineSwitch, Verdict, judge};
@@ -29,7 +30,9 @@ pub struct Look {
     pub selection: Selection,
     /// The destination's row before we touched it.
     pub remembered: Option<Checkpoint>,
+    /// As they are once the requests that wait are taken.
     pub records: Vec<TableRecord>,
+    pub asked: Asked,
     /// Our role at the destination may set `session_replication_role`.
     pub has_replica_role: bool,
     pub slot_confirmed_flush: Option<Lsn>,
@@ -65,13 +68,18 @@ pub async fn look_as(
     );
     refuse_same_database(&source_facts, &destination_facts)?;
     let sql = &context.checkpoint;
-    let (remembered, records) = if schema::exists(destination, &sql.schema).await? {
+    let (remembered, mut records) = if schema::exists(destination, &sql.schema).await? {
         let remembered = row::read(destination, sql).await?;
         let records = crate::checkpoint::tables::read_all(destination, &sql.schema, &sql.pipeline);
         (remembered, records.await?)
     } else {
         (None, Vec::new())
     };
+    let asked = match remembered {
+        Some(_) => requests::look(context, destination, &records).await?,
+        None => Asked::default(),
+    };
+    asked.apply(&mut records);
     let selection = select(source, &context.settings).await?;
     for table in &selection.tables {
         let name = context.settings.destination_name(&table.name);
@@ -89,6 +97,7 @@ pub async fn look_as(
         selection,
         remembered,
         records,
+        asked,
     })
 }
 

@@ -1,11 +1,16 @@
 //! Which tables are still to be copied, by the destination's records and the settings.
 
+use std::collections::HashSet;
+
 use crate::checkpoint::tables::{self, CopyState, TableRecord};
 use crate::pg::catalog::TableInfo;
 use crate::pg::client::Client;
+use crate::pg::ident::QualifiedName;
 use crate::pg::lsn::Lsn;
 use crate::pipeline::context::Context;
 use crate::pipeline::error::PipelineError;
+use crate::pipeline::requests;
+use crate::pipeline::selection::Selection;
 use crate::transform;
 
 /// `copy_data = false`: the operator says that the tables are equal at the consistent point.
@@ -50,34 +55,99 @@ pub fn pending(tables: &[TableInfo], records: &[TableRecord]) -> Vec<TableInfo> 
     tables.iter().filter(|table| !is_copied(table)).cloned().collect()
 }
 
-pub fn refuse_changed_tables(
+/// Brings the records in line with the settings: tables that are no longer selected are forgotten
+/// (their rows stay), changed settings are refused, or accepted with `keep_old_rows`.
+pub async fn settle(
     context: &Context,
-    records: &[TableRecord],
-) -> Result<(), PipelineError> {
-    let changed = changed_tables(context, records);
-    if changed.is_empty() {
-        return Ok(());
+    destination: &Client,
+    epoch: i64,
+    selection: &Selection,
+    keep_old_rows: bool,
+) -> Result<Vec<TableRecord>, PipelineError> {
+    let sql = &context.checkpoint;
+    let read = || tables::read_all(destination, &sql.schema, &sql.pipeline);
+    let records = read().await?;
+    let mut statements = Vec::new();
+    let removed = removed_tables(selection, &records);
+    if !removed.is_empty() {
+        statements.push(tables::forget_text(&sql.schema, &sql.pipeline, &removed));
     }
-    Err(PipelineError::Config { message: changed.join("\n") })
+    let changes = changes(context, &records);
+    if !keep_old_rows && !changes.is_empty() {
+        let messages: Vec<String> = changes.iter().map(Change::message).collect();
+        return Err(PipelineError::Config { message: messages.join("\n") });
+    }
+    for change in &changes {
+        let record = TableRecord {
+            destination: change.destination.clone(),
+            fingerprint: change.fingerprint.clone(),
+            ..change.record.clone()
+        };
+        statements.push(tables::write_text(&sql.schema, &sql.pipeline, &record));
+    }
+    if statements.is_empty() {
+        return Ok(records);
+    }
+    let text = format!("{}; {}; COMMIT", sql.guarded_begin_text(epoch), statements.join("; "));
+    requests::guarded(context, destination, epoch, &text).await?;
+    for name in &removed {
+        context.board.table_removed(name);
+        tracing::info!(table = %name, "no longer selected, or gone from the source: its changes are let go by, its rows stay");
+    }
+    for change in &changes {
+        tracing::warn!(table = %change.record.source, keys = change.keys.join(", "), "settings changed; the rows copied before stay as they are (--keep-old-rows)");
+    }
+    Ok(read().await?)
 }
 
-/// A copied table whose settings shape rows differently now would be half old, half new: one
-/// message each.
-pub fn changed_tables(context: &Context, records: &[TableRecord]) -> Vec<String> {
+fn removed_tables(selection: &Selection, records: &[TableRecord]) -> Vec<QualifiedName> {
+    let selected: HashSet<&QualifiedName> =
+        selection.tables.iter().map(|table| &table.name).collect();
+    let sources = records.iter().map(|record| &record.source);
+    sources.filter(|name| !selected.contains(name)).cloned().collect()
+}
+
+/// A copied table whose settings shape rows differently now: it would be half old, half new.
+#[derive(Debug)]
+struct Change<'a> {
+    record: &'a TableRecord,
+    destination: QualifiedName,
+    fingerprint: String,
+    /// The settings' keys that differ.
+    keys: Vec<String>,
+}
+
+impl Change<'_> {
+    fn message(&self) -> String {
+        let table = &self.record.source;
+        let keys = match self.keys.is_empty() {
+            true => "its settings".to_owned(),
+            false => self.keys.join(", "),
+        };
+        format!(
+            "[[table]] {}: {keys} changed since its rows were copied; undo the change, or copy it again with \"sync-agent resync --table {}\", or keep the rows as they are with \"run --keep-old-rows\"",
+            table.sql(),
+            table.argument(),
+        )
+    }
+}
+
+fn changes<'a>(context: &Context, records: &'a [TableRecord]) -> Vec<Change<'a>> {
     let settings = &context.settings;
+    let change = |record: &'a TableRecord| {
+        let destination = settings.destination_name(&record.source);
+        let fingerprint = transform::fingerprint(settings.table(&record.source), &destination);
+        let keys = transform::changed_keys(&record.fingerprint, &fingerprint)?;
+        Some(Change { record, destination, fingerprint, keys })
+    };
     records
         .iter()
         .filter(|record| record.state == CopyState::Copied && settings.selects(&record.source))
-        .filter(|record| {
-            let destination = settings.destination_name(&record.source);
-            let settings = settings.table(&record.source);
-            transform::fingerprint(settings, &destination) != record.fingerprint
-        })
-        .map(|record| {
-            format!(
-                "[[table]] {}: its destination or columns differ from those its rows were copied with; undo the change, or reset the pipeline and copy again",
-                record.source.sql()
-            )
-        })
+        .filter_map(change)
         .collect()
+}
+
+/// What `check` says of copied tables whose settings have changed: one message each.
+pub fn changed_tables(context: &Context, records: &[TableRecord]) -> Vec<String> {
+    changes(context, records).iter().map(Change::message).collect()
 }

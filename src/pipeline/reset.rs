@@ -125,6 +125,7 @@ pub async fn reset(context: &Context, wait: Option<Duration>) -> Result<Forgotte
     let has_state = schema::exists(&destination, state_schema).await.map_err(state_error)?;
     let mut held = None;
     if has_state {
+        schema::ensure(&destination, state_schema).await.map_err(state_error)?;
         let snapshot = snapshot_sql(context);
         refuse_if_held(&destination, &snapshot).await?;
         held = take_over(&destination, &context.checkpoint).await?;

@@ -17,6 +17,8 @@ use crate::pipeline::supervise::{RunEnd, supervise};
 pub struct RunOptions {
     /// Drain to the source's position at the call, then end.
     pub until_caught_up: bool,
+    /// Accept tables whose settings shape rows differently from when they were copied.
+    pub keep_old_rows: bool,
 }
 
 /// Runs the pipeline until `shutdown`, its goal, or an error that nothing here can mend.
@@ -41,7 +43,7 @@ pub async fn run(
     let state_name = settings.pipeline.clone();
     let context = Context::new(settings, board, &state_name);
     let poller = poll::start(context.clone());
-    let end = supervise(&context, &store, options.until_caught_up, &shutdown).await;
+    let end = supervise(&context, &store, options, &shutdown).await;
     poller.abort();
     if let Ok(store) = Arc::try_unwrap(store) {
         store.close().await;

@@ -16,6 +16,8 @@ use crate::pipeline::code::Code;
 use crate::pipeline::context::Context;
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::policy::{Disposition, judge};
+use crate::pipeline::requests;
+use crate::pipeline::run::RunOptions;
 use crate::pipeline::status::{ErrorReport, State};
 
 /// How often a condition that lasts is logged again.
@@ -37,14 +39,14 @@ pub enum RunEnd {
 pub async fn supervise(
     context: &Context,
     store: &Arc<Store>,
-    until_caught_up: bool,
+    options: RunOptions,
     shutdown: &CancellationToken,
 ) -> RunEnd {
     let mut memory = Memory::default();
     let mut backoff = Backoff::default();
     let mut log = ConditionLog::default();
     loop {
-        let attempt = Attempt { context, store, memory: &mut memory, until_caught_up, shutdown };
+        let attempt = Attempt { context, store, memory: &mut memory, options, shutdown };
         let (started_at, began) = (context.board.status().positions.applied, Instant::now());
         let result = tokio::select! {
             biased;
@@ -87,9 +89,12 @@ pub async fn supervise(
         };
         context.board.set_state(state, format!("{}: {message}", verdict.code));
         let delay = backoff.next_delay();
+        let is_held = verdict.disposition == Disposition::Hold;
         tokio::select! {
             biased;
             () = shutdown.cancelled() => return RunEnd::Shutdown,
+            // It may be the way out of what holds the pipeline.
+            () = requests::arrived_meanwhile(context), if is_held => {}
             () = tokio::time::sleep(delay) => {}
         }
         context.board.reconnect(side(&error));

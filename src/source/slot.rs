@@ -108,6 +108,22 @@ pub enum SlotError {
 }
 
 impl SlotError {
+    /// Whether it says that the stream cannot go on from the checkpoint, whatever is done to the
+    /// slot: only copying everything again helps.
+    pub fn is_broken_history(&self) -> bool {
+        match self {
+            SlotError::Foreign { .. } | SlotError::Unsuitable { .. } | SlotError::Active { .. } => {
+                false
+            }
+            SlotError::Missing { .. }
+            | SlotError::Lost { .. }
+            | SlotError::Ahead { .. }
+            | SlotError::WalEndBehind { .. }
+            | SlotError::OtherSystem { .. }
+            | SlotError::OtherTimeline { .. } => true,
+        }
+    }
+
     /// What an operator can do.
     pub fn hint(&self) -> &'static str {
         match self {
@@ -120,13 +136,13 @@ impl SlotError {
                 "It becomes free when that session ends; pg_terminate_backend ends it now."
             }
             SlotError::Missing { .. } | SlotError::Lost { .. } | SlotError::Ahead { .. } => {
-                "Forget the pipeline with `sync-agent reset` and copy again (`resync --all` is not built yet)."
+                "Copy everything again from a new slot: `sync-agent resync --all`, then `run`."
             }
             SlotError::WalEndBehind { .. }
             | SlotError::OtherSystem { .. }
             | SlotError::OtherTimeline { .. } => {
-                "Point [source] url at the server it was before, or forget the pipeline with \
-                 `sync-agent reset` and copy again."
+                "Point [source] url at the server it was before, or copy everything again from this \
+                 one: `sync-agent resync --all`, then `run`."
             }
         }
     }

@@ -7,6 +7,8 @@
 //!
 //! **Invariant:** no secret is in it in clear: a hash key goes in as an HMAC made with it.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use secrecy::ExposeSecret as _;
 use sha2::{Digest as _, Sha256};
 
@@ -20,26 +22,63 @@ const FORM: &str = "sync-agent transform 1";
 /// What a hash key signs, to be told from another key.
 const KEY_MARK: &[u8] = b"sync-agent transform fingerprint";
 
-/// SHA-256 in hexadecimal digits.
+/// Hexadecimal digits of a key's own digest: enough to tell two values apart, no more.
+const KEY_DIGITS: usize = 16;
+
+/// One line with the SHA-256 of everything, then a line `<digest> <key>` for each of the settings'
+/// keys that are in it. The first line alone decides; the others name what differs.
 pub fn fingerprint(settings: Option<&TableSettings>, destination: &QualifiedName) -> String {
-    let mut canonical = Canonical(Sha256::new());
-    canonical.part(FORM);
-    canonical.part(&destination.schema);
-    canonical.part(&destination.name);
-    if let Some(table) = settings {
-        let drops_unlisted = table.unlisted == Some(Unlisted::Drop);
+    let mut whole = Canonical::new();
+    let mut keys = Vec::new();
+    whole.part(FORM);
+    let mut key = |whole: &mut Canonical, name: String, parts: &dyn Fn(&mut Canonical)| {
+        parts(whole);
+        let mut own = Canonical::new();
+        parts(&mut own);
+        keys.push(format!("{} {name}", &own.digits()[..KEY_DIGITS]));
+    };
+    key(&mut whole, "destination".to_owned(), &|canonical| {
+        canonical.part(&destination.schema);
+        canonical.part(&destination.name);
+    });
+    let drops_unlisted = settings.is_some_and(|table| table.unlisted == Some(Unlisted::Drop));
+    key(&mut whole, "unlisted".to_owned(), &|canonical| {
         canonical.part(if drops_unlisted { "drop unlisted" } else { "keep unlisted" });
+    });
+    if let Some(table) = settings {
         let mut columns: Vec<&ColumnSettings> = table.columns.iter().collect();
         columns.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         // To name a column without any step matters only where unnamed ones are dropped.
         columns.retain(|column| drops_unlisted || has_effect(column));
         for column in columns {
-            canonical.column(column);
+            let name = format!("columns.{:?}", column.name);
+            key(&mut whole, name, &|canonical| canonical.column(column));
         }
-    } else {
-        canonical.part("keep unlisted");
     }
-    hex(&canonical.0.finalize())
+    std::iter::once(whole.digits()).chain(keys).collect::<Vec<_>>().join("\n")
+}
+
+/// The settings' keys that differ between a stored fingerprint and the present one; `None` where
+/// nothing does. Empty for a fingerprint of the first form, which named no keys.
+pub fn changed_keys(stored: &str, present: &str) -> Option<Vec<String>> {
+    let (stored_whole, stored_keys) = split(stored);
+    let (present_whole, present_keys) = split(present);
+    if stored_whole == present_whole {
+        return None;
+    }
+    if stored_keys.is_empty() {
+        return Some(Vec::new());
+    }
+    let names: BTreeSet<&str> = stored_keys.keys().chain(present_keys.keys()).copied().collect();
+    let differs = |name: &&str| stored_keys.get(name) != present_keys.get(name);
+    Some(names.into_iter().filter(differs).map(str::to_owned).collect())
+}
+
+fn split(fingerprint: &str) -> (&str, BTreeMap<&str, &str>) {
+    let mut lines = fingerprint.lines();
+    let whole = lines.next().unwrap_or_default();
+    let key = |line| str::split_once(line, ' ').map(|(digest, name)| (name, digest));
+    (whole, lines.filter_map(key).collect())
 }
 
 fn has_effect(column: &ColumnSettings) -> bool {
@@ -53,6 +92,14 @@ fn renamed(column: &ColumnSettings) -> Option<&str> {
 struct Canonical(Sha256);
 
 impl Canonical {
+    fn new() -> Canonical {
+        Canonical(Sha256::new())
+    }
+
+    fn digits(self) -> String {
+        hex(&self.0.finalize())
+    }
+
     /// Lengths keep parts apart, so that no two lists of parts look the same.
     fn part(&mut self, text: &str) {
         self.0.update(text.len().to_string());
@@ -99,10 +146,10 @@ mod tests {
     #[test]
     fn the_fingerprint_is_stable() {
         let columns = vec![renamed("a", "b", vec![hmac("k")]), named("c", vec![])];
-        assert_eq!(
-            of(None, columns),
-            "62e1058c2c9449d5be008a26857489751946c16deffc181bf7907921532a2f04"
-        );
+        let lines = of(None, columns);
+        let first = lines.lines().next();
+        let expected = "62e1058c2c9449d5be008a26857489751946c16deffc181bf7907921532a2f04";
+        assert_eq!(first, Some(expected));
     }
 
     #[test]
@@ -114,6 +161,22 @@ mod tests {
         let a = || named("a", vec![Step::Drop]);
         let b = || named("b", vec![Step::Null]);
         assert_eq!(of(None, vec![a(), b()]), of(None, vec![b(), a()]));
+    }
+
+    #[test]
+    fn what_differs_is_named_by_its_key() {
+        let before = of(None, vec![named("a", vec![Step::Null]), named("b", vec![hmac("k")])]);
+        let after = of(
+            Some(Unlisted::Drop),
+            vec![named("b", vec![hmac("l")]), named("c\n d", vec![Step::Null])],
+        );
+        assert_eq!(changed_keys(&before, &before), None);
+        let keys = changed_keys(&before, &after).expect("they differ");
+        assert_eq!(keys.len(), 4, "{keys:?}");
+        assert_eq!(keys[0], "columns.\"a\"");
+        let first_form = before.lines().next().expect("a line");
+        assert_eq!(changed_keys(first_form, &before), None);
+        assert_eq!(changed_keys(first_form, &after), Some(vec![]));
     }
 
     #[test]

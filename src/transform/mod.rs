@@ -30,6 +30,6 @@ mod text_form;
 pub use compile::PlanInput;
 pub use copy::CopyColumn;
 pub use error::{PlanError, Refusal, TransformError};
-pub use fingerprint::fingerprint;
+pub use fingerprint::{changed_keys, fingerprint};
 pub use plan::TransformPlan;
 pub use text_form::TypeFacts;

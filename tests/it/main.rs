@@ -6,6 +6,8 @@
 mod catalog;
 /// Bad input, and the verbs that end by themselves.
 mod cli;
+/// Settings that change between two runs.
+mod config_change;
 /// Passwords, hosts, refusals, pinned sessions.
 mod connect;
 /// Missing tables are created, and what the destination lacks is found.

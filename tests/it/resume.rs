@@ -241,7 +241,7 @@ async fn state_of_the_first_version_is_upgraded_in_place() {
     destination
         .exec(
             "ALTER TABLE sync_agent.tables DROP COLUMN source_oid, DROP COLUMN published, \
-             DROP COLUMN partitions, DROP COLUMN finished; \
+             DROP COLUMN partitions, DROP COLUMN finished; DROP TABLE sync_agent.requests; \
              UPDATE sync_agent.versions SET version = 1 WHERE component = 'state'",
         )
         .await;

@@ -7,6 +7,7 @@ use crate::support::cluster::{Cluster, pair};
 
 mod check;
 mod reset;
+mod resync;
 mod status;
 mod wait;
 

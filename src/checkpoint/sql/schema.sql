@@ -48,3 +48,18 @@ CREATE TABLE IF NOT EXISTS {schema}.tables (
     finished           boolean NOT NULL DEFAULT true,
     PRIMARY KEY (pipeline, source_schema, source_table)
 );
+
+-- What operators ask of a running or future agent; whoever may write here may steer.
+CREATE TABLE IF NOT EXISTS {schema}.requests (
+    id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    pipeline     text NOT NULL,
+    verb         text NOT NULL,
+    tables       text[],
+    options      jsonb NOT NULL DEFAULT '{}',
+    requested_by text NOT NULL DEFAULT session_user,
+    requested_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    taken_at     timestamptz,
+    finished_at  timestamptz,
+    outcome      text,
+    message      text
+);

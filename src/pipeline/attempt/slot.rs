@@ -5,7 +5,7 @@ use crate::checkpoint::row;
 use crate::model::finding::Side;
 use crate::pg::lsn::Lsn;
 use crate::pipeline::error::PipelineError;
-use crate::pipeline::look::Look;
+use crate::pipeline::look::{Look, judge_slot};
 use crate::pipeline::slot_creation;
 use crate::snapshot::ConsistentPoint;
 use crate::source::slot::Verdict;
@@ -20,6 +20,39 @@ pub(super) struct Start {
 }
 
 impl Attempt<'_> {
+    /// Whether history goes on. Where it is broken and everything is to be copied again anyway, the
+    /// checkpoint forgets it, and a first contact follows.
+    pub(super) async fn judge(
+        &self,
+        held: &mut Held,
+        replication: &mut Session,
+        look: &Look,
+    ) -> Result<Verdict, PipelineError> {
+        let context = self.context;
+        let judged =
+            judge_slot(context, &held.source, replication, look, Some(&held.checkpoint)).await;
+        let error = match judged {
+            Err(PipelineError::Slot(error)) if error.is_broken_history() => error,
+            other => return other,
+        };
+        if !look.asked.is_all {
+            return Err(error.into());
+        }
+        tracing::warn!("{error}; everything is copied again, from a new slot");
+        let (sql, epoch) = (&context.checkpoint, held.checkpoint.epoch);
+        let slot = &context.settings.source.slot;
+        let origin = row::SourceOrigin {
+            system_identifier: &look.identity.system_identifier,
+            timeline: i32::try_from(look.identity.timeline).unwrap_or(i32::MAX),
+        };
+        row::record_source(&held.destination, sql, epoch, origin).await?;
+        row::record_slot(&held.destination, sql, epoch, slot, None).await?;
+        if let Some(checkpoint) = row::read(&held.destination, sql).await? {
+            held.checkpoint = checkpoint;
+        }
+        judge_slot(context, &held.source, replication, look, Some(&held.checkpoint)).await
+    }
+
     /// Makes the slot where there is none. `None`: stopped meanwhile.
     pub(super) async fn start_at_slot(
         &self,

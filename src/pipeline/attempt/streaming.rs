@@ -1,7 +1,10 @@
 //! From the checkpoint on: the stream, until something ends it.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
+
+use futures::FutureExt as _;
 
 use super::{Attempt, AttemptEnd, Held};
 use crate::apply::targets::Targets;
@@ -15,6 +18,7 @@ use crate::pg::lsn::Lsn;
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::look::Look;
 use crate::pipeline::planner::Planner;
+use crate::pipeline::requests;
 use crate::pipeline::status::{State, TableState};
 use crate::pipeline::stream::{ReaderEnd, Stream, batch_limits};
 use crate::pipeline::stream_tables::StreamTables;
@@ -86,10 +90,17 @@ impl Attempt<'_> {
         tracing::info!(lsn = %start.applied_lsn, binary = is_binary, "streaming");
         let source = Arc::clone(&held.source);
         let until = self.memory.until;
+        let destination = Arc::clone(&held.destination);
+        let interruption = async {
+            requests::arrived(context, &destination).await;
+            stop.cancel();
+        };
+        let interruption = interruption.then(|()| std::future::pending::<Infallible>());
         let end = tokio::select! {
             biased;
             end = Box::pin(stream.run(until, stop.clone(), grace)) => end?,
             () = source_left(&source) => return Err(TailError::Ended.into()),
+            never = interruption => match never {},
         };
         Ok(match end {
             ReaderEnd::Shutdown if self.shutdown.is_cancelled() => AttemptEnd::Shutdown,

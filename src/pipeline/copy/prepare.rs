@@ -22,6 +22,7 @@ use crate::pg::ident::QualifiedName;
 use crate::pipeline::context::Context;
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::planner::{Planner, TablePlan, describe};
+use crate::snapshot::Chunk;
 use crate::snapshot::copy_out::CopyOutPlan;
 use crate::transform;
 
@@ -64,6 +65,20 @@ impl Step {
     }
 }
 
+/// What a source table is read from.
+#[derive(Clone, Copy, Debug)]
+struct Heaps {
+    /// One chunk is all of it.
+    is_single: bool,
+    is_one_heap: bool,
+}
+
+impl Heaps {
+    fn new(parts: &[Part]) -> Heaps {
+        Heaps { is_single: parts::is_single(parts), is_one_heap: parts.len() == 1 }
+    }
+}
+
 /// Who empties a table, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Emptying {
@@ -74,6 +89,8 @@ enum Emptying {
     Before,
     /// The transaction that loads it.
     WithLoad,
+    /// The transaction that loads it, row by row: who reads meanwhile sees the old rows.
+    Replace,
 }
 
 impl Preparation<'_> {
@@ -86,15 +103,19 @@ impl Preparation<'_> {
         for info in tables {
             let name = self.context.settings.destination_name(&info.name);
             let found = present.remove(&name);
-            let is_single = parts.get(&info.oid).is_some_and(|parts| parts::is_single(parts));
+            let heaps = Heaps::new(parts.get(&info.oid).map_or(&[][..], Vec::as_slice));
             let has_rows = with_rows.remove(&name);
-            steps.push(self.step(info, found.as_ref(), has_rows, is_single)?);
+            steps.push(self.step(info, found.as_ref(), has_rows, heaps)?);
         }
         self.begin(&steps).await?;
         let plans = self.planner.plan_catalog(tables).await?;
         let mut jobs = Vec::with_capacity(tables.len());
         for ((info, step), plan) in tables.iter().zip(steps).zip(plans) {
-            let parts = parts.remove(&info.oid).unwrap_or_default();
+            let mut parts = parts.remove(&info.oid).unwrap_or_default();
+            if step.emptying == Emptying::Replace {
+                // One transaction replaces all rows.
+                parts.iter_mut().for_each(|part| part.chunks = vec![Chunk::WHOLE]);
+            }
             let bytes = parts.iter().map(|part| part.heap_bytes).sum();
             self.context.board.snapshot_expected(&info.name, info.estimated_rows, bytes);
             jobs.push(job(info, step, plan, parts));
@@ -130,7 +151,7 @@ impl Preparation<'_> {
         info: &TableInfo,
         found: Option<&TableInfo>,
         has_rows: bool,
-        is_single: bool,
+        Heaps { is_single, is_one_heap }: Heaps,
     ) -> Result<Step, PipelineError> {
         let settings = &self.context.settings;
         let name = settings.destination_name(&info.name);
@@ -163,7 +184,10 @@ impl Preparation<'_> {
         let record = TableRecord {
             source: info.name.clone(),
             destination: name.clone(),
-            state: CopyState::Copying,
+            state: match earlier {
+                Some(record) if record.state == CopyState::Replacing => CopyState::Replacing,
+                _ => CopyState::Copying,
+            },
             copied_lsn: None,
             created: is_created,
             fingerprint: transform::fingerprint(settings.table(&info.name), &name),
@@ -179,7 +203,14 @@ impl Preparation<'_> {
         let emptying = match found {
             Some(found) if earlier.is_some() || has_rows => {
                 let is_alone = found.kind == RelationKind::Table && !found.has_foreign_keys;
-                if is_single && is_alone { Emptying::WithLoad } else { Emptying::Before }
+                let is_replaced = record.state == CopyState::Replacing && is_one_heap;
+                if is_replaced {
+                    Emptying::Replace
+                } else if is_single && is_alone {
+                    Emptying::WithLoad
+                } else {
+                    Emptying::Before
+                }
             }
             None if is_single && info.heap_bytes >= FROZEN_BYTES_MIN => Emptying::WithLoad,
             _ => Emptying::No,
@@ -288,6 +319,10 @@ fn job(info: &TableInfo, step: Step, plan: TablePlan, parts: Vec<Part>) -> CopyJ
         Emptying::WithLoad => {
             let load = statement::copy_in_frozen(&name, target, &mask, is_binary);
             format!("TRUNCATE ONLY {name}; {load}")
+        }
+        Emptying::Replace => {
+            let load = statement::copy_in(&name, target, &mask, is_binary);
+            format!("DELETE FROM {}; {load}", step.truncated())
         }
         Emptying::No | Emptying::Before => statement::copy_in(&name, target, &mask, is_binary),
     };

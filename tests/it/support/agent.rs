@@ -96,6 +96,11 @@ impl Agent {
         self
     }
 
+    /// Without any section, between two starts.
+    pub(crate) fn clear_sections(&mut self) {
+        self.sections.clear();
+    }
+
     /// An environment variable of the agent.
     pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.to_owned(), value.to_owned()));

@@ -1,0 +1,230 @@
+//! What operators ask of the agent by rows in `sync_agent.requests`.
+//!
+//! A request is taken at the start of an attempt, before anything is judged: its effect (tables go
+//! back to "to be copied") is committed together with the mark that it was taken. A running stream
+//! looks for requests every second and ends its attempt in order when one has come; so does a
+//! pipeline that waits with a held condition, because the request may be its way out.
+
+use std::time::Duration;
+
+use crate::checkpoint::requests::{self, Request};
+use crate::checkpoint::row;
+use crate::checkpoint::tables::{self, CopyState, TableRecord};
+use crate::config::pattern::parse_name;
+use crate::model::finding::Side;
+use crate::pg::client::Client;
+use crate::pg::ident::QualifiedName;
+use crate::pipeline::context::Context;
+use crate::pipeline::error::PipelineError;
+use crate::pipeline::status::State;
+
+/// The only verb that is carried out by now.
+pub const RESYNC: &str = "resync";
+
+/// Between two looks. The contract allows two seconds.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What the waiting requests come to, before they are taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Requests to take, oldest first, with the tables that each one means.
+    accepted: Vec<(i64, Vec<QualifiedName>, CopyState)>,
+    /// Requests that cannot be carried out, and why.
+    refused: Vec<(i64, String)>,
+    /// One of them means every table: a slot that is lost may be made anew.
+    pub is_all: bool,
+}
+
+impl Asked {
+    /// Judges requests by the tables that have records.
+    pub fn new(unfinished: &[Request], records: &[TableRecord]) -> Asked {
+        let mut asked = Asked::default();
+        for request in unfinished {
+            if request.is_taken {
+                asked.is_all |= request.tables.is_none();
+                continue;
+            }
+            match tables_of(request, records) {
+                Ok(tables) => {
+                    asked.is_all |= request.tables.is_none();
+                    asked.accepted.push((request.id, tables, state_after(request)));
+                }
+                Err(message) => asked.refused.push((request.id, message)),
+            }
+        }
+        asked
+    }
+
+    /// Shows the records as they will be once the requests are taken.
+    pub fn apply(&self, records: &mut [TableRecord]) {
+        for (_, tables, state) in &self.accepted {
+            for record in records.iter_mut().filter(|record| tables.contains(&record.source)) {
+                record.state = *state;
+                record.copied_lsn = None;
+            }
+        }
+    }
+}
+
+/// Emptied first, or replaced in one transaction so that the old rows stay readable.
+fn state_after(request: &Request) -> CopyState {
+    if request.truncate { CopyState::Copying } else { CopyState::Replacing }
+}
+
+fn tables_of(request: &Request, records: &[TableRecord]) -> Result<Vec<QualifiedName>, String> {
+    if request.verb != RESYNC {
+        return Err(format!("verb \"{}\" is not known to this agent", request.verb));
+    }
+    let Some(written) = &request.tables else {
+        return Ok(records.iter().map(|record| record.source.clone()).collect());
+    };
+    let known = |text: &String| {
+        let name = parse_name(text).map_err(|error| format!("\"{text}\": {error}"))?;
+        match records.iter().any(|record| record.source == name) {
+            true => Ok(name),
+            false => Err(format!("table {} is not part of the pipeline", name.sql())),
+        }
+    };
+    written.iter().map(known).collect()
+}
+
+/// The requests that wait, judged. State of the first version has none.
+pub async fn look(
+    context: &Context,
+    destination: &Client,
+    records: &[TableRecord],
+) -> Result<Asked, PipelineError> {
+    let sql = &context.checkpoint;
+    if !requests::exists(destination, sql).await? {
+        return Ok(Asked::default());
+    }
+    Ok(Asked::new(&requests::unfinished(destination, sql).await?, records))
+}
+
+/// Takes what is asked, under our epoch; refuses the rest.
+pub async fn take(
+    context: &Context,
+    destination: &Client,
+    epoch: i64,
+    asked: &Asked,
+) -> Result<(), PipelineError> {
+    let sql = &context.checkpoint;
+    for (id, message) in &asked.refused {
+        tracing::warn!(request = id, "request refused: {message}");
+        requests::refuse(destination, sql, *id, message).await?;
+    }
+    for (id, names, state) in &asked.accepted {
+        // Whoever sees that it is taken must not find us streaming, as if it were done.
+        context.board.set_state(State::Copying, format!("request {id}: {} tables", names.len()));
+        let mut statements = vec![sql.guarded_begin_text(epoch)];
+        if !names.is_empty() {
+            statements.push(tables::reopen_text(&sql.schema, &sql.pipeline, names, *state));
+        }
+        statements.push(requests::take_text(sql, *id));
+        statements.push("COMMIT".to_owned());
+        guarded(context, destination, epoch, &statements.join("; ")).await?;
+        let tables = names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        tracing::info!(request = id, tables, "resync: these tables are copied again");
+    }
+    Ok(())
+}
+
+/// Runs a guarded transaction; where it fails because we were fenced, that is the error.
+pub async fn guarded(
+    context: &Context,
+    destination: &Client,
+    epoch: i64,
+    text: &str,
+) -> Result<(), PipelineError> {
+    let Err(error) = destination.batch_execute(text).await else { return Ok(()) };
+    // The transaction is still open on this connection; its error is what counts.
+    let _ = destination.batch_execute("ROLLBACK").await;
+    match row::read(destination, &context.checkpoint).await? {
+        Some(row) if row.epoch == epoch => {
+            Err(PipelineError::query(Side::Destination, "changing the agent's state")(error))
+        }
+        _ => Err(row::explain(destination, &context.checkpoint, epoch, None).await?.into()),
+    }
+}
+
+/// Returns when a request waits. A question that fails is asked again: whoever uses the connection
+/// for more notices that it is gone.
+pub async fn arrived(context: &Context, destination: &Client) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        match requests::has_waiting(destination, &context.checkpoint).await {
+            Ok(false) => {}
+            Ok(true) => return,
+            Err(error) => tracing::debug!(%error, "could not look for requests"),
+        }
+    }
+}
+
+/// The same without a connection at hand, while a condition holds the pipeline.
+pub async fn arrived_meanwhile(context: &Context) {
+    let client = loop {
+        match context.destination_client("requests").await {
+            Ok(client) => break client,
+            Err(error) => tracing::debug!(error = error.chain(), "could not look for requests"),
+        }
+        tokio::time::sleep(LOOK).await;
+    };
+    arrived(context, &client).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(table: &str) -> TableRecord {
+        TableRecord {
+            source: QualifiedName::new("public", table),
+            destination: QualifiedName::new("public", table),
+            state: CopyState::Copied,
+            copied_lsn: None,
+            created: false,
+            fingerprint: String::new(),
+            known_columns: Vec::new(),
+            rows: 0,
+            bytes: 0,
+            copied_at: None,
+            source_oid: None,
+            published: None,
+            partitions: None,
+            finished: true,
+        }
+    }
+
+    fn request(id: i64, verb: &str, tables: Option<&[&str]>, truncate: bool) -> Request {
+        let tables = tables.map(|names| names.iter().map(|&name| name.to_owned()).collect());
+        Request { id, is_taken: false, verb: verb.to_owned(), tables, truncate }
+    }
+
+    #[test]
+    fn named_tables_go_back_and_the_others_stay() {
+        let mut records = vec![record("a"), record("B c"), record("d")];
+        let waiting = [request(1, RESYNC, Some(&["public.\"B c\""]), false)];
+        let asked = Asked::new(&waiting, &records);
+        asked.apply(&mut records);
+        let states: Vec<CopyState> = records.iter().map(|record| record.state).collect();
+        assert_eq!(states, [CopyState::Copied, CopyState::Replacing, CopyState::Copied]);
+        assert!(!asked.is_all);
+    }
+
+    #[test]
+    fn what_cannot_be_carried_out_is_refused_with_its_reason() {
+        let records = [record("a")];
+        let waiting = [
+            request(1, "dance", None, false),
+            request(2, RESYNC, Some(&["public.z"]), false),
+            request(3, RESYNC, Some(&["no.such.name.at.all"]), false),
+            request(4, RESYNC, None, true),
+        ];
+        let asked = Asked::new(&waiting, &records);
+        let refused: Vec<i64> = asked.refused.iter().map(|(id, _)| *id).collect();
+        assert_eq!(refused, [1, 2, 3]);
+        assert!(asked.refused[1].1.contains("not part of the pipeline"));
+        assert_eq!(asked.accepted[0].2, CopyState::Copying);
+        assert!(asked.is_all);
+    }
+}
