@@ -334,13 +334,12 @@ impl Backfill<'_> {
         let jobs = preparation.prepare(&pending).await?;
         let copy = copy::Copy {
             context,
-            point: &point,
+            point,
             authority: Authority { epoch: held.epoch, has_replica_role: look.has_replica_role },
             timings: self.memory.timings.clone(),
             shutdown: self.shutdown,
         };
         let end = copy.run(jobs).await?;
-        point.release().await;
         let records = read_records(context, &held.destination).await?;
         self.memory.report.fill(&look.tables, &records, &self.memory.timings);
         Ok(end)

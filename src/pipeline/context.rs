@@ -69,19 +69,22 @@ impl Context {
         purpose: &str,
         has_replica_role: bool,
     ) -> Result<Client, PipelineError> {
-        let settings = writer_settings(has_replica_role);
+        let settings = role_settings(has_replica_role, WRITING_SETTINGS);
         Ok(client::connect_with(&self.destination, purpose, &settings).await?)
     }
 
-    /// A raw destination connection for COPY.
-    pub async fn writing_session(
+    /// A raw destination connection for COPY and for building indexes.
+    pub async fn copying_session(
         &self,
         purpose: &str,
         has_replica_role: bool,
     ) -> Result<Session, PipelineError> {
-        let settings = writer_settings(has_replica_role);
-        let session =
+        let settings = role_settings(has_replica_role, COPYING_SETTINGS);
+        let mut session =
             Session::connect_with(&self.destination, purpose, Mode::Ordinary, &settings).await?;
+        let memory = maintenance_memory_sql(self.settings.snapshot.workers);
+        let set = session.execute(&memory).await;
+        set.map_err(PipelineError::wire(Side::Destination, "giving index builds their memory"))?;
         Ok(session)
     }
 
@@ -105,17 +108,42 @@ const MESSAGE_BYTES_MIN: u64 = 64 << 20;
 /// Commits of ours are durable whatever the server's or the role's default.
 const DESTINATION_SETTINGS: &[(&str, &str)] = &[("synchronous_commit", "on")];
 
-fn writer_settings(has_replica_role: bool) -> Vec<(&'static str, &'static str)> {
-    let mut settings = DESTINATION_SETTINGS.to_vec();
-    // A staging table has no statistics: a plan that scans the whole destination table for a small
-    // batch must be out of reach, and compiling it is never worth it.
-    settings.extend([
-        ("enable_hashjoin", "off"),
-        ("enable_mergejoin", "off"),
-        ("enable_seqscan", "off"),
-        ("jit", "off"),
-        ("temp_buffers", "32MB"),
-    ]);
+/// What all index builds of a copy may use together for sorting, in bytes. Half of it makes more of them
+/// sort on disk; twice as much would surprise small servers.
+const MAINTENANCE_BYTES: usize = 1 << 30;
+
+/// What one of them gets at most, in bytes: beyond, sorting gains little.
+const MAINTENANCE_BYTES_MAX: usize = 256 << 20;
+
+/// `maintenance_work_mem`, in equal parts for all workers, and not below the server's own.
+fn maintenance_memory_sql(worker_count: usize) -> String {
+    let kilobytes = (MAINTENANCE_BYTES / worker_count.max(1)).min(MAINTENANCE_BYTES_MAX) / 1024;
+    format!(
+        "SELECT pg_catalog.set_config('maintenance_work_mem', greatest({kilobytes}, \
+         pg_catalog.pg_size_bytes(pg_catalog.current_setting('maintenance_work_mem')) / 1024)::text, \
+         false)"
+    )
+}
+
+/// For sessions that load whole tables and merge them in whole chunks.
+const COPYING_SETTINGS: &[(&str, &str)] =
+    &[("jit", "off"), ("temp_buffers", "32MB"), ("work_mem", "32MB")];
+
+/// For sessions that apply changes. A staging table has no statistics: a plan that scans the whole
+/// destination table for a small batch must be out of reach, and compiling it is never worth it.
+const WRITING_SETTINGS: &[(&str, &str)] = &[
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("enable_seqscan", "off"),
+    ("jit", "off"),
+    ("temp_buffers", "32MB"),
+];
+
+fn role_settings(
+    has_replica_role: bool,
+    further: &[(&'static str, &'static str)],
+) -> Vec<(&'static str, &'static str)> {
+    let mut settings = [DESTINATION_SETTINGS, further].concat();
     if has_replica_role {
         settings.push(("session_replication_role", "replica"));
     }

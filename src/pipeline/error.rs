@@ -24,6 +24,9 @@ pub enum PipelineError {
     Catalog { side: Side, source: CatalogError },
     #[error("the {} failed while {doing}", .side.label())]
     Wire { side: Side, doing: &'static str, source: WireError },
+    /// A key, index or constraint of a table of our making.
+    #[error("the destination refused \"{statement}\"")]
+    Build { statement: String, source: WireError },
     #[error(transparent)]
     Tail(#[from] TailError),
     #[error(transparent)]
@@ -122,9 +125,9 @@ impl PipelineError {
             | PipelineError::Catalog { source: CatalogError::Query { source, .. }, .. } => {
                 server_error::of(source)
             }
-            PipelineError::Wire { source, .. } | PipelineError::Tail(TailError::Wire(source)) => {
-                source.server_error().cloned()
-            }
+            PipelineError::Wire { source, .. }
+            | PipelineError::Build { source, .. }
+            | PipelineError::Tail(TailError::Wire(source)) => source.server_error().cloned(),
             PipelineError::Apply(error) => error.server_error(),
             PipelineError::Checkpoint(error) => error.server_error(),
             PipelineError::Copy { source, .. } => source.server_error(),

@@ -49,7 +49,8 @@ pub fn judge(error: &PipelineError, was_connected: bool) -> Verdict {
         }
         PipelineError::Query { .. }
         | PipelineError::Catalog { .. }
-        | PipelineError::Wire { .. } => judge_server(error.server_error().as_ref(), PASSING),
+        | PipelineError::Wire { .. }
+        | PipelineError::Build { .. } => judge_server(error.server_error().as_ref(), PASSING),
         PipelineError::Tail(tail) => judge_tail(tail, error.server_error().as_ref()),
         PipelineError::Apply(apply) => judge_apply(apply, error.server_error().as_ref()),
         PipelineError::Checkpoint(checkpoint) => judge_checkpoint(checkpoint),

@@ -59,7 +59,7 @@ impl Attempt<'_> {
         let jobs = preparation.prepare(&pending).await?;
         let copy = copy::Copy {
             context,
-            point: &point,
+            point,
             authority: copy::Authority {
                 epoch: held.checkpoint.epoch,
                 has_replica_role: look.has_replica_role,
@@ -67,8 +67,6 @@ impl Attempt<'_> {
             timings: copy::Timings::default(),
             shutdown: self.shutdown,
         };
-        let end = copy.run(jobs).await?;
-        point.release().await;
-        Ok(end)
+        copy.run(jobs).await
     }
 }

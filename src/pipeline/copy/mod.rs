@@ -4,20 +4,22 @@
 //!            ┌─ prepare: create or empty the table, record it as being copied
 //!  tables ───┤
 //!            └─ chunks ──► worker: COPY out ─► (transform) ─► COPY in ─► commit
-//!                           … last chunk of a table ─► keys, ANALYZE, record it as copied
+//!                  … last chunk of a table ─► builds, several at once ─► ANALYZE, record it as copied
 //! ```
 //!
 //! **Invariant:** a table is recorded as being copied before its first row is written, and as copied
 //! only after its last; what a table recorded as being copied holds is ours to remove.
 
+mod builds;
 pub mod create;
 mod finish;
 mod parts;
 mod prepare;
+mod schedule;
 mod transformer;
 mod worker;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -34,10 +36,15 @@ use crate::pg::ident::QualifiedName;
 use crate::pg::lsn::Lsn;
 use crate::pipeline::context::Context;
 use crate::pipeline::error::PipelineError;
-use crate::pipeline::status::TableState;
+use crate::pipeline::status::{State, TableState};
 use crate::snapshot::copy_out::CopyOutPlan;
 use crate::snapshot::{Chunk, ConsistentPoint};
 use crate::transform::TransformPlan;
+use builds::Builds;
+use schedule::Schedule;
+
+/// How long what runs at the destination may take to end once it is cancelled.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(2);
 
 /// One table to copy, ready: the destination's table exists and is empty.
 #[derive(Debug)]
@@ -51,7 +58,7 @@ pub struct CopyJob {
     pub copy_in_sql: String,
     pub is_binary: bool,
     /// What is built once all rows are there.
-    pub completion: Completion,
+    builds: Builds,
 }
 
 /// Statements that complete a table of our making after its load.
@@ -84,14 +91,6 @@ impl CopyJob {
     }
 }
 
-/// One piece of work for a worker.
-#[derive(Debug)]
-enum Work {
-    Chunk(ChunkJob),
-    /// A table without chunks: a partitioned one without partitions.
-    Finish(Arc<TableJob>),
-}
-
 /// One chunk on its way to a worker.
 #[derive(Debug)]
 struct ChunkJob {
@@ -100,19 +99,30 @@ struct ChunkJob {
     chunk: Chunk,
 }
 
-/// A table while its chunks are copied.
+/// A table while it is copied.
 #[derive(Debug)]
 struct TableJob {
     job: CopyJob,
     chunks_left: AtomicUsize,
+    builds_left: AtomicUsize,
     rows: Mutex<(u64, u64)>,
     started_at: OnceLock<Instant>,
 }
 
 impl TableJob {
-    /// Whether one transaction loads the whole table.
+    fn new(job: CopyJob) -> TableJob {
+        TableJob {
+            chunks_left: AtomicUsize::new(job.chunk_count()),
+            builds_left: AtomicUsize::new(job.builds.apart.len()),
+            rows: Mutex::new((0, 0)),
+            started_at: OnceLock::new(),
+            job,
+        }
+    }
+
+    /// Whether one transaction loads and completes the whole table.
     fn is_single(&self) -> bool {
-        self.job.chunk_count() == 1
+        self.job.chunk_count() == 1 && self.job.builds.apart.is_empty()
     }
 
     /// Adds a committed chunk; true for the last one.
@@ -122,6 +132,11 @@ impl TableJob {
         rows.1 += byte_count;
         drop(rows);
         self.chunks_left.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+
+    /// A build is committed; true for the last one.
+    fn build_done(&self) -> bool {
+        self.builds_left.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
     fn start(&self) {
@@ -137,19 +152,18 @@ impl TableJob {
     }
 }
 
-type Queue = Arc<Mutex<VecDeque<Work>>>;
-
 /// What the workers share.
 #[derive(Clone, Debug)]
 struct Shared {
     context: Context,
-    queue: Queue,
+    schedule: Arc<Schedule>,
     import_sql: String,
     copied_lsn: Lsn,
     copied_at: SystemTime,
     authority: Authority,
     timings: Timings,
-    shutdown: CancellationToken,
+    /// The agent stops, or another worker has failed.
+    stop: CancellationToken,
 }
 
 /// By what right we write.
@@ -163,7 +177,8 @@ pub struct Authority {
 #[derive(Debug)]
 pub struct Copy<'a> {
     pub context: &'a Context,
-    pub point: &'a ConsistentPoint,
+    /// Let go once every row is read.
+    pub point: ConsistentPoint,
     pub authority: Authority,
     /// Takes down how long each table took.
     pub timings: Timings,
@@ -201,31 +216,18 @@ impl Copy<'_> {
     pub async fn run(self, jobs: Vec<CopyJob>) -> Result<CopyEnd, PipelineError> {
         let (table_count, started_at) = (jobs.len(), Instant::now());
         tracing::info!(tables = table_count, lsn = %self.point.lsn, "the copy begins");
-        let queue = enqueue(jobs);
-        let worker_count = self.context.settings.snapshot.workers.min(queue.len()).max(1);
+        let schedule = Arc::new(Schedule::new(jobs, self.context.settings.snapshot.workers));
         let shared = Shared {
             context: self.context.clone(),
-            queue: Arc::new(Mutex::new(queue)),
+            schedule: Arc::clone(&schedule),
             import_sql: self.point.import_sql(),
             copied_lsn: self.point.lsn,
             copied_at: self.point.taken_at.into(),
             authority: self.authority,
             timings: self.timings,
-            shutdown: self.shutdown.clone(),
+            stop: self.shutdown.child_token(),
         };
-        let mut workers = JoinSet::new();
-        for _ in 0..worker_count {
-            workers.spawn(worker::run(shared.clone()).in_current_span());
-        }
-        let mut end = CopyEnd::Completed;
-        // Dropping the set on the first error aborts the others; their transactions roll back.
-        while let Some(finished) = workers.join_next().await {
-            let finished = finished
-                .map_err(|source| PipelineError::TaskFailed { task: "copy worker", source })?;
-            if finished? == CopyEnd::Shutdown {
-                end = CopyEnd::Shutdown;
-            }
-        }
+        let end = work(&shared, self.point).await?;
         if end == CopyEnd::Completed {
             let seconds = started_at.elapsed().as_secs_f64();
             tracing::info!(tables = table_count, seconds, "the copy is complete");
@@ -234,35 +236,60 @@ impl Copy<'_> {
     }
 }
 
-/// Largest tables first, so that none starts when all others are done.
-fn enqueue(mut jobs: Vec<CopyJob>) -> VecDeque<Work> {
-    jobs.sort_by_key(|job| std::cmp::Reverse((job.chunk_count(), job.heap_bytes)));
-    let mut queue = VecDeque::new();
-    for job in jobs {
-        let table = Arc::new(TableJob {
-            chunks_left: AtomicUsize::new(job.chunk_count()),
-            rows: Mutex::new((0, 0)),
-            started_at: OnceLock::new(),
-            job,
-        });
-        if table.job.chunk_count() == 0 {
-            queue.push_back(Work::Finish(Arc::clone(&table)));
-        }
-        for (part, (_, _, chunks)) in table.job.parts.iter().enumerate() {
-            for &chunk in chunks {
-                queue.push_back(Work::Chunk(ChunkJob { job: Arc::clone(&table), part, chunk }));
+/// Runs the workers to their end. The first one's error stops the others: what they run at the
+/// destination is cancelled and rolls back.
+async fn work(shared: &Shared, point: ConsistentPoint) -> Result<CopyEnd, PipelineError> {
+    let schedule = &shared.schedule;
+    let mut workers = JoinSet::new();
+    for _ in 0..schedule.worker_count() {
+        workers.spawn(worker::run(shared.clone()).in_current_span());
+    }
+    let mut point = Some(point);
+    let mut end = Ok(CopyEnd::Completed);
+    loop {
+        let finished = tokio::select! {
+            biased;
+            finished = workers.join_next() => finished,
+            // The source's transaction is not held while the destination builds indexes.
+            () = schedule.is_read.cancelled(), if point.is_some() => {
+                if let Some(point) = point.take() {
+                    point.release().await;
+                }
+                continue;
+            }
+        };
+        let Some(finished) = finished else { break };
+        let finished = finished
+            .map_err(|source| PipelineError::TaskFailed { task: "copy worker", source })
+            .and_then(|finished| finished);
+        match finished {
+            Ok(CopyEnd::Completed) => {}
+            Ok(CopyEnd::Shutdown) => end = end.map(|_| CopyEnd::Shutdown),
+            Err(error) => {
+                shared.stop.cancel();
+                end = end.and(Err(error));
             }
         }
     }
-    queue
+    if let Some(point) = point {
+        point.release().await;
+    }
+    end
 }
 
 impl Shared {
-    fn next(&self) -> Option<Work> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
-    }
-
     fn show_state(&self, job: &CopyJob, state: TableState) {
         self.context.board.table_state(&job.record.source, state);
+    }
+
+    /// Says how many indexes are being built, while any is.
+    fn show_builds(&self) {
+        let outlook = self.schedule.outlook();
+        let tables = format!("copying {} tables", outlook.table_count);
+        let reason = match outlook.building_count {
+            0 => tables,
+            count => format!("{tables}; {count} of their indexes are being built"),
+        };
+        self.context.board.set_state(State::Copying, reason);
     }
 }

@@ -11,6 +11,7 @@ use tokio_postgres::error::SqlState;
 
 use super::create::{DestinationShape, creation};
 use super::parts::{self, Part};
+use super::builds::{self, Built};
 use super::{Completion, CopyJob};
 use crate::apply::statement;
 use crate::checkpoint::tables::{self, CopyState, TableRecord};
@@ -33,6 +34,10 @@ const TABLES_PER_TRANSACTION: usize = 100;
 /// A table that we created is emptied once more to be loaded frozen, from this size on: smaller
 /// ones cost more to truncate than VACUUM will ever spend on them.
 const FROZEN_BYTES_MIN: u64 = 1 << 20;
+
+/// Heaps from this size on have each index built by itself, by any worker. Below, all of them take less
+/// time than it takes to read the rows again from the disk's cache.
+const BUILT_APART_BYTES_MIN: u64 = 16 << 20;
 
 /// Prepares tables for their copy.
 #[derive(Clone, Copy, Debug)]
@@ -118,7 +123,7 @@ impl Preparation<'_> {
             }
             let bytes = parts.iter().map(|part| part.heap_bytes).sum();
             self.context.board.snapshot_expected(&info.name, info.estimated_rows, bytes);
-            jobs.push(job(info, step, plan, parts));
+            jobs.push(job(step, plan, parts));
         }
         Ok(jobs)
     }
@@ -302,7 +307,7 @@ fn refused(name: &QualifiedName) -> PipelineError {
     ))])
 }
 
-fn job(info: &TableInfo, step: Step, plan: TablePlan, parts: Vec<Part>) -> CopyJob {
+fn job(step: Step, plan: TablePlan, parts: Vec<Part>) -> CopyJob {
     let is_binary = plan.is_copy_binary;
     let target = &plan.target;
     let columns = plan.transform.copy_columns();
@@ -331,13 +336,21 @@ fn job(info: &TableInfo, step: Step, plan: TablePlan, parts: Vec<Part>) -> CopyJ
             CopyOutPlan { relation: part.relation, columns: select.clone(), is_plain, is_binary };
         (plan, part.oid, part.chunks)
     };
+    let heap_bytes = parts.iter().map(|part| part.heap_bytes).sum();
+    let built = Built {
+        table: &name,
+        oid: plan.destination.oid,
+        is_partitioned: target.is_partitioned,
+        is_small: heap_bytes < BUILT_APART_BYTES_MIN,
+    };
+    let builds = builds::plan(&step.completion, built);
     CopyJob {
         record: step.record,
-        heap_bytes: info.heap_bytes,
+        heap_bytes,
         transform: Arc::clone(&plan.transform),
         parts: parts.into_iter().map(out).collect(),
         copy_in_sql,
         is_binary,
-        completion: step.completion,
+        builds,
     }
 }

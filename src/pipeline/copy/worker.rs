@@ -4,41 +4,68 @@
 //! end of transaction), two to the source, and one commit. A table of one chunk is finished in that
 //! same transaction.
 
+use tokio_postgres::error::SqlState;
+
+use super::schedule::{BuildJob, Work};
 use super::transformer::Transformer;
-use super::{ChunkJob, CopyEnd, CopyJob, Shared, Work, finish};
+use super::{CANCEL_PATIENCE, ChunkJob, CopyEnd, CopyJob, Shared, finish};
 use crate::model::finding::Side;
+use crate::pg::cancel::CancelHandle;
 use crate::pg::ident::{identifier, literal};
 use crate::pg::oid::Oid;
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::status::TableState;
 use crate::wire::{CopyIn, CopyOut, Session, WireError};
-use tokio_postgres::error::SqlState;
 
-/// Works until the queue is empty, the agent stops, or a chunk fails.
+/// Works until every table is done, the agent stops, or a piece of work fails.
 pub(super) async fn run(shared: Shared) -> Result<CopyEnd, PipelineError> {
-    let source = shared.context.reading_session("copy");
-    let has_replica_role = shared.authority.has_replica_role;
-    let destination = shared.context.writing_session("copy", has_replica_role);
-    let (source, destination) = tokio::try_join!(source, destination)?;
-    let mut worker = Worker { shared, source, destination };
-    let shutdown = worker.shared.shutdown.clone();
-    while let Some(work) = worker.shared.next() {
+    let stop = shared.stop.clone();
+    let schedule = std::sync::Arc::clone(&shared.schedule);
+    let mut worker = Worker { shared, source: None, destination: None };
+    loop {
+        let work = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(CopyEnd::Shutdown),
+            work = schedule.next() => work,
+        };
+        let Some(work) = work else { break };
         tokio::select! {
             biased;
-            // Dropping the sessions in the middle of a COPY rolls the chunk back.
-            () = shutdown.cancelled() => return Ok(CopyEnd::Shutdown),
+            () = stop.cancelled() => return Ok(CopyEnd::Shutdown),
+            connected = worker.connect(&work) => connected?,
+        }
+        let cancel = worker.at_destination().1.cancel_handle();
+        tokio::select! {
+            biased;
+            // Dropping the sessions in the middle of a COPY rolls the chunk back. Other statements
+            // would go on at the destination, where nobody waits for them.
+            () = stop.cancelled() => {
+                end_statement(&cancel).await;
+                return Ok(CopyEnd::Shutdown);
+            }
             done = worker.work(&work) => done?,
         }
+        schedule.done(&work);
     }
-    worker.source.close().await;
-    worker.destination.close().await;
+    for session in [worker.source, worker.destination].into_iter().flatten() {
+        session.close().await;
+    }
     Ok(CopyEnd::Completed)
 }
 
+async fn end_statement(cancel: &CancelHandle) {
+    match tokio::time::timeout(CANCEL_PATIENCE, cancel.cancel()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "a statement could not be cancelled"),
+        Err(_) => tracing::debug!("a statement could not be cancelled in time"),
+    }
+}
+
+/// Connected as far as its work needs.
 struct Worker {
     shared: Shared,
-    source: Session,
-    destination: Session,
+    source: Option<Session>,
+    destination: Option<Session>,
 }
 
 /// What a chunk came to.
@@ -49,16 +76,44 @@ struct Copied {
 }
 
 impl Worker {
-    async fn work(&mut self, work: &Work) -> Result<(), PipelineError> {
-        let table = match work {
-            Work::Chunk(chunk) => &chunk.job,
-            Work::Finish(table) => table,
+    async fn connect(&mut self, work: &Work) -> Result<(), PipelineError> {
+        let context = &self.shared.context;
+        let needs_source = matches!(work, Work::Chunk(_));
+        let source = async {
+            match self.source.take() {
+                None if needs_source => Ok(Some(context.reading_session("copy").await?)),
+                // Builds may take long, and the source has a right to its connections.
+                Some(session) if !needs_source && !self.shared.schedule.has_chunks() => {
+                    session.close().await;
+                    Ok(None)
+                }
+                other => Ok(other),
+            }
         };
+        let has_replica_role = self.shared.authority.has_replica_role;
+        let destination = async {
+            match self.destination.take() {
+                None => context.copying_session("copy", has_replica_role).await.map(Some),
+                some => Ok(some),
+            }
+        };
+        (self.source, self.destination) = tokio::try_join!(source, destination)?;
+        Ok(())
+    }
+
+    fn at_destination(&mut self) -> (&Shared, &mut Session) {
+        (&self.shared, self.destination.as_mut().expect("connected before it works"))
+    }
+
+    async fn work(&mut self, work: &Work) -> Result<(), PipelineError> {
+        let table = work.table();
         let done = match work {
             Work::Chunk(chunk) => self.chunk(chunk).await,
+            Work::Build(build) => self.build(build).await,
             Work::Finish(_) => {
                 table.start();
-                finish::in_own_transaction(&self.shared, table, &mut self.destination).await
+                let (shared, destination) = self.at_destination();
+                finish::in_own_transaction(shared, table, destination).await
             }
         };
         done.map_err(|source| match source {
@@ -75,15 +130,29 @@ impl Worker {
         table.start();
         self.shared.show_state(&table.job, TableState::Copying);
         let copied = self.load(chunk).await?;
-        let (shared, destination) = (&self.shared, &mut self.destination);
+        let (shared, destination) = self.at_destination();
         if table.is_single() {
             table.chunk_done(copied.row_count, copied.byte_count);
             return finish::in_this_transaction(shared, table, destination).await;
         }
         let progress = progress_sql(shared, &table.job, copied);
         destination.execute(&progress).await.map_err(loading())?;
-        if table.chunk_done(copied.row_count, copied.byte_count) {
-            finish::in_own_transaction(shared, table, destination).await?;
+        if !table.chunk_done(copied.row_count, copied.byte_count) {
+            return Ok(());
+        }
+        if table.job.builds.apart.is_empty() {
+            return finish::in_own_transaction(shared, table, destination).await;
+        }
+        shared.schedule.build(table);
+        Ok(())
+    }
+
+    async fn build(&mut self, build: &BuildJob) -> Result<(), PipelineError> {
+        let (shared, destination) = self.at_destination();
+        shared.show_builds();
+        finish::build(shared, build, destination).await?;
+        if build.table.build_done() {
+            finish::in_own_transaction(shared, &build.table, destination).await?;
         }
         Ok(())
     }
@@ -92,16 +161,18 @@ impl Worker {
     async fn load(&mut self, chunk: &ChunkJob) -> Result<Copied, PipelineError> {
         let job = &chunk.job.job;
         let (plan, oid, _) = &job.parts[chunk.part];
-        let shared = &self.shared;
+        let (source, shared) = (self.source.as_mut(), &self.shared);
+        let source = source.expect("connected before it works");
+        let destination = self.destination.as_mut().expect("connected before it works");
         let guard = shared.context.checkpoint.guarded_begin_text(shared.authority.epoch);
         let out_sql = format!("{}; {}", shared.import_sql, plan.sql(chunk.chunk));
         let in_sql = format!("{guard}; {}", job.copy_in_sql);
         let (copy_out, copy_in) =
-            tokio::join!(self.source.copy_out(&out_sql), self.destination.copy_in(&in_sql));
+            tokio::join!(source.copy_out(&out_sql), destination.copy_in(&in_sql));
         let mut copy_in = copy_in.map_err(loading())?;
         let mut copy_out = copy_out.map_err(snapshot_gone)?;
         let pumped = pump(shared, job, &mut copy_out, &mut copy_in).await?;
-        end_reading(job, *oid, &mut self.source).await?;
+        end_reading(job, *oid, source).await?;
         let row_count = copy_in.finish().await.map_err(loading())?;
         if row_count != pumped.row_count {
             // A trigger or rule at the destination swallowed rows.
