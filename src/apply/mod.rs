@@ -11,6 +11,7 @@ pub mod conflicts;
 pub mod ddl;
 pub mod error;
 pub mod mapping;
+pub mod merge;
 pub mod parameter;
 pub mod preflight;
 pub mod rows;

@@ -13,9 +13,11 @@ use crate::model::finding::{Finding, Side};
 use crate::pg::catalog::{self, CatalogError, SchemaInfo, ServerFacts, TableInfo};
 use crate::pg::ident::{QualifiedName, identifier};
 
+mod existing;
 mod server;
 mod tables;
 
+pub use existing::{no_arbiter_finding, referrer_findings};
 pub use server::{can_set_replica_role, is_transaction_pooled, pooling_finding, server_findings};
 
 /// What is looked at.
@@ -44,6 +46,10 @@ pub struct DestinationTable<'a> {
     pub may_create: bool,
     /// It is to be copied, our records do not explain its rows, and `on_existing` is `refuse`.
     pub must_be_empty: bool,
+    /// The same, and its rows are removed (`truncate`).
+    pub is_emptied: bool,
+    /// The same, and its rows stay (`merge`).
+    pub is_merged: bool,
     /// A copy that starts over, `on_existing = "truncate"` or `on_truncate = "truncate"`.
     pub needs_truncate: bool,
     /// No change follows the copy: rows are only inserted, and no key is needed.

@@ -18,15 +18,27 @@ pub enum CopyState {
     Copying,
     /// To be copied again; its old rows stay readable until the new ones are there.
     Replacing,
+    /// Chosen; its copy may have begun, into a table that held rows before: they stay.
+    Merging,
     /// All rows as of `copied_lsn` are at the destination; later changes come from the stream.
     Copied,
 }
 
 impl CopyState {
+    fn of(text: &str) -> CopyState {
+        match text {
+            "copied" => CopyState::Copied,
+            "replacing" => CopyState::Replacing,
+            "merging" => CopyState::Merging,
+            _ => CopyState::Copying,
+        }
+    }
+
     fn as_str(self) -> &'static str {
         match self {
             CopyState::Copying => "copying",
             CopyState::Replacing => "replacing",
+            CopyState::Merging => "merging",
             CopyState::Copied => "copied",
         }
     }
@@ -87,11 +99,7 @@ fn from_row(row: &Row) -> TableRecord {
     TableRecord {
         source: QualifiedName::new(row.get::<_, String>(0), row.get::<_, String>(1)),
         destination: QualifiedName::new(row.get::<_, String>(2), row.get::<_, String>(3)),
-        state: match state {
-            "copied" => CopyState::Copied,
-            "replacing" => CopyState::Replacing,
-            _ => CopyState::Copying,
-        },
+        state: CopyState::of(&state),
         copied_lsn: row.get::<_, Option<PgLsn>>(5).map(Lsn::from),
         created: row.get(6),
         fingerprint: row.get(7),

@@ -74,6 +74,8 @@ pub enum NewColumns {
 pub enum OnExisting {
     Refuse,
     Truncate,
+    /// Rows of the source overwrite those of the same key; others stay.
+    Merge,
 }
 
 /// What a TRUNCATE at the source does at the destination.

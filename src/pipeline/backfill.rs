@@ -22,8 +22,9 @@ use tokio_util::sync::CancellationToken;
 pub use report::{BackfillReport, Origin, Point, TableReport, Totals};
 
 use crate::checkpoint::row::{self, Acquired, Checkpoint, Claim};
+use crate::checkpoint::tables::CopyState;
 use crate::checkpoint::{CheckpointError, schema, tables};
-use crate::config::settings::Settings;
+use crate::config::settings::{OnExisting, Settings};
 use crate::model::finding::Side;
 use crate::pg::catalog::{self, TableFilter, TableInfo};
 use crate::pg::client::Client;
@@ -345,16 +346,22 @@ impl Backfill<'_> {
         Ok(end)
     }
 
-    /// Forgets that the tables are finished. What they hold is emptied when their turn comes.
+    /// Forgets that the tables are finished. What they hold is emptied when their turn comes; rows of
+    /// a table that is merged into stay.
     async fn start_over(&mut self, held: &Held, look: &Look) -> Result<(), PipelineError> {
         let sql = &self.context.checkpoint;
-        let names: Vec<QualifiedName> =
-            look.tables.iter().map(|table| table.name.clone()).collect();
-        let text = format!(
-            "{}; {}; COMMIT",
-            sql.guarded_begin_text(held.epoch),
-            tables::reopen_text(&sql.schema, &sql.pipeline, &names, tables::CopyState::Copying)
-        );
+        let is_merged =
+            |name: &QualifiedName| self.context.settings.on_existing(name) == OnExisting::Merge;
+        let names = look.tables.iter().map(|table| table.name.clone());
+        let (merged, emptied): (Vec<QualifiedName>, _) = names.partition(is_merged);
+        let mut text = sql.guarded_begin_text(held.epoch);
+        for (state, names) in [(CopyState::Merging, merged), (CopyState::Copying, emptied)] {
+            if !names.is_empty() {
+                let reopen = tables::reopen_text(&sql.schema, &sql.pipeline, &names, state);
+                text.push_str(&format!("; {reopen}"));
+            }
+        }
+        text.push_str("; COMMIT");
         let done = held.destination.batch_execute(&text).await;
         done.map_err(PipelineError::query(Side::Destination, "starting tables over"))?;
         if look.source_system() != UNKNOWN_SYSTEM {

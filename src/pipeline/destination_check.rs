@@ -101,7 +101,8 @@ fn request<'a>(
         .find(|record| record.source == *name && record.destination == table.name);
     let is_copied = record.is_some_and(|record| record.state == CopyState::Copied);
     let on_existing = settings.on_existing(name);
-    let is_unexplained = record.is_none() && settings.snapshot.copy_data;
+    let is_explained = record.is_some_and(|record| record.state != CopyState::Merging);
+    let is_unexplained = !is_explained && settings.snapshot.copy_data;
     DestinationTable {
         source: table.source,
         name: &table.name,
@@ -110,9 +111,11 @@ fn request<'a>(
         columns: &table.columns,
         may_create: settings.create_tables(name),
         must_be_empty: is_unexplained && on_existing == OnExisting::Refuse,
+        is_emptied: is_unexplained && on_existing == OnExisting::Truncate,
+        is_merged: is_unexplained && on_existing == OnExisting::Merge,
         needs_truncate: (!is_copied && on_existing == OnExisting::Truncate)
             || (!subject.is_copy_only && settings.on_truncate(name) == OnTruncate::Truncate)
-            || (subject.is_copy_only && record.is_some()),
+            || (subject.is_copy_only && is_explained),
         is_copy_only: subject.is_copy_only,
         keys_are_pending: record
             .is_some_and(|record| record.created && record.state == CopyState::Copying),

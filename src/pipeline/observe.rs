@@ -184,7 +184,7 @@ fn table(record: &TableRecord, is_streaming: bool, insert_only: bool) -> TableSt
         name: table_label(&record.source),
         destination: Some(table_label(&record.destination)),
         state: match record.state {
-            CopyState::Copying | CopyState::Replacing => TableState::Copying,
+            CopyState::Copying | CopyState::Replacing | CopyState::Merging => TableState::Copying,
             CopyState::Copied if is_streaming => TableState::Ready,
             CopyState::Copied => TableState::Copied,
         },

@@ -80,6 +80,16 @@ impl Planner {
         self.records.get(source)
     }
 
+    /// Whether foreign keys are checked while we write.
+    pub fn keeps_order(&self) -> bool {
+        self.keeps_order
+    }
+
+    /// Destination tables that have a copy record.
+    pub fn recorded_destinations(&self) -> impl Iterator<Item = &QualifiedName> {
+        self.records.values().map(|record| &record.destination)
+    }
+
     /// Every table that has a copy record.
     pub fn recorded(&self) -> impl Iterator<Item = &QualifiedName> {
         self.records.keys()
@@ -207,7 +217,7 @@ fn join(parts: impl Iterator<Item = String>) -> String {
     parts.collect::<Vec<_>>().join("; ")
 }
 
-fn schema_error(table: &QualifiedName, errors: &[MappingError]) -> PipelineError {
+pub fn schema_error(table: &QualifiedName, errors: &[MappingError]) -> PipelineError {
     let described = |error: &MappingError| match error.remedy() {
         Some(remedy) => format!("{error}; do at the destination: {remedy}"),
         None => error.to_string(),

@@ -147,8 +147,8 @@ fn judge_server(server: Option<&ServerError>, otherwise: Verdict) -> Verdict {
     match &code[..2] {
         // Data exceptions: a value that the destination's type does not take.
         "22" => verdict(Code::E_DATA, Hold),
-        // Integrity constraints.
-        "23" => verdict(Code::E_CONFLICT, Hold),
+        // Integrity constraints; two rows of one statement that are one row at the destination.
+        "23" | "21" => verdict(Code::E_CONFLICT, Hold),
         // A feature that a table's shape rules out (TRUNCATE of a referenced table, …).
         "0A" => verdict(Code::E_CONFLICT, Hold),
         "42" if server.code == SqlState::INSUFFICIENT_PRIVILEGE => verdict(Code::E_ACCESS, Hold),

@@ -11,6 +11,7 @@ use crate::checkpoint::requests::{self, Request};
 use crate::checkpoint::row;
 use crate::checkpoint::tables::{self, CopyState, TableRecord};
 use crate::config::pattern::parse_name;
+use crate::config::settings::OnExisting;
 use crate::model::finding::Side;
 use crate::pg::client::Client;
 use crate::pg::ident::QualifiedName;
@@ -27,8 +28,8 @@ const LOOK: Duration = Duration::from_secs(1);
 /// What the waiting requests come to, before they are taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Asked {
-    /// Requests to take, oldest first, with the tables that each one means.
-    accepted: Vec<(i64, Vec<QualifiedName>, CopyState)>,
+    /// Requests to take, oldest first.
+    accepted: Vec<Accepted>,
     /// Requests that cannot be carried out, and why.
     refused: Vec<(i64, String)>,
     /// One of them means every table: a slot that is lost may be made anew.
@@ -37,7 +38,11 @@ pub struct Asked {
 
 impl Asked {
     /// Judges requests by the tables that have records.
-    pub fn new(unfinished: &[Request], records: &[TableRecord]) -> Asked {
+    pub fn new(
+        unfinished: &[Request],
+        records: &[TableRecord],
+        is_merged: &dyn Fn(&QualifiedName) -> bool,
+    ) -> Asked {
         let mut asked = Asked::default();
         for request in unfinished {
             if request.is_taken {
@@ -47,7 +52,7 @@ impl Asked {
             match tables_of(request, records) {
                 Ok(tables) => {
                     asked.is_all |= request.tables.is_none();
-                    asked.accepted.push((request.id, tables, state_after(request)));
+                    asked.accepted.push(accepted(request, tables, records, is_merged));
                 }
                 Err(message) => asked.refused.push((request.id, message)),
             }
@@ -57,8 +62,9 @@ impl Asked {
 
     /// Shows the records as they will be once the requests are taken.
     pub fn apply(&self, records: &mut [TableRecord]) {
-        for (_, tables, state) in &self.accepted {
-            for record in records.iter_mut().filter(|record| tables.contains(&record.source)) {
+        let wanted = self.accepted.iter().flat_map(|accepted| &accepted.tables);
+        for (name, state) in wanted {
+            for record in records.iter_mut().filter(|record| record.source == *name) {
                 record.state = *state;
                 record.copied_lsn = None;
             }
@@ -66,9 +72,29 @@ impl Asked {
     }
 }
 
-/// Emptied first, or replaced in one transaction so that the old rows stay readable.
-fn state_after(request: &Request) -> CopyState {
-    if request.truncate { CopyState::Copying } else { CopyState::Replacing }
+/// A request to take, and to which state each of its tables goes back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Accepted {
+    id: i64,
+    tables: Vec<(QualifiedName, CopyState)>,
+}
+
+/// Emptied first, or replaced in one transaction so that the old rows stay readable; rows that were
+/// there before us stay in any case.
+fn accepted(
+    request: &Request,
+    names: Vec<QualifiedName>,
+    records: &[TableRecord],
+    is_merged: &dyn Fn(&QualifiedName) -> bool,
+) -> Accepted {
+    let is_made = |name: &QualifiedName| records.iter().any(|r| r.source == *name && r.created);
+    let state = |name: &QualifiedName| match request.truncate {
+        true => CopyState::Copying,
+        false if is_merged(name) && !is_made(name) => CopyState::Merging,
+        false => CopyState::Replacing,
+    };
+    let tables = names.into_iter().map(|name| (name.clone(), state(&name))).collect();
+    Accepted { id: request.id, tables }
 }
 
 fn tables_of(request: &Request, records: &[TableRecord]) -> Result<Vec<QualifiedName>, String> {
@@ -98,7 +124,8 @@ pub async fn look(
     if !requests::exists(destination, sql).await? {
         return Ok(Asked::default());
     }
-    Ok(Asked::new(&requests::unfinished(destination, sql).await?, records))
+    let is_merged = |name: &QualifiedName| context.settings.on_existing(name) == OnExisting::Merge;
+    Ok(Asked::new(&requests::unfinished(destination, sql).await?, records, &is_merged))
 }
 
 /// Takes what is asked, under our epoch; refuses the rest.
@@ -113,17 +140,25 @@ pub async fn take(
         tracing::warn!(request = id, "request refused: {message}");
         requests::refuse(destination, sql, *id, message).await?;
     }
-    for (id, names, state) in &asked.accepted {
+    for Accepted { id, tables: wanted } in &asked.accepted {
         // Whoever sees that it is taken must not find us streaming, as if it were done.
-        context.board.set_state(State::Copying, format!("request {id}: {} tables", names.len()));
+        context.board.set_state(State::Copying, format!("request {id}: {} tables", wanted.len()));
         let mut statements = vec![sql.guarded_begin_text(epoch)];
-        if !names.is_empty() {
-            statements.push(tables::reopen_text(&sql.schema, &sql.pipeline, names, *state));
+        for state in [CopyState::Copying, CopyState::Merging, CopyState::Replacing] {
+            let names: Vec<QualifiedName> = wanted
+                .iter()
+                .filter(|(_, to)| *to == state)
+                .map(|(name, _)| name.clone())
+                .collect();
+            if !names.is_empty() {
+                statements.push(tables::reopen_text(&sql.schema, &sql.pipeline, &names, state));
+            }
         }
         statements.push(requests::take_text(sql, *id));
         statements.push("COMMIT".to_owned());
         guarded(context, destination, epoch, &statements.join("; ")).await?;
-        let tables = names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let tables: Vec<String> = wanted.iter().map(|(name, _)| name.to_string()).collect();
+        let tables = tables.join(", ");
         tracing::info!(request = id, tables, "resync: these tables are copied again");
     }
     Ok(())
@@ -204,7 +239,7 @@ mod tests {
     fn named_tables_go_back_and_the_others_stay() {
         let mut records = vec![record("a"), record("B c"), record("d")];
         let waiting = [request(1, RESYNC, Some(&["public.\"B c\""]), false)];
-        let asked = Asked::new(&waiting, &records);
+        let asked = Asked::new(&waiting, &records, &|_| false);
         asked.apply(&mut records);
         let states: Vec<CopyState> = records.iter().map(|record| record.state).collect();
         assert_eq!(states, [CopyState::Copied, CopyState::Replacing, CopyState::Copied]);
@@ -220,11 +255,15 @@ mod tests {
             request(3, RESYNC, Some(&["no.such.name.at.all"]), false),
             request(4, RESYNC, None, true),
         ];
-        let asked = Asked::new(&waiting, &records);
+        let asked = Asked::new(&waiting, &records, &|name| name.name == "a");
         let refused: Vec<i64> = asked.refused.iter().map(|(id, _)| *id).collect();
         assert_eq!(refused, [1, 2, 3]);
         assert!(asked.refused[1].1.contains("not part of the pipeline"));
-        assert_eq!(asked.accepted[0].2, CopyState::Copying);
+        let emptied = [(QualifiedName::new("public", "a"), CopyState::Copying)];
+        assert_eq!(asked.accepted[0].tables, emptied, "to truncate is to truncate");
+        let waiting = [request(5, RESYNC, None, false)];
+        let asked = Asked::new(&waiting, &records, &|name| name.name == "a");
+        assert_eq!(asked.accepted[0].tables[0].1, CopyState::Merging);
         assert!(asked.is_all);
     }
 }

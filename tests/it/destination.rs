@@ -142,6 +142,8 @@ impl Look<'_> {
                 columns,
                 may_create: self.may_create,
                 must_be_empty: self.must_be_empty,
+                is_emptied: false,
+                is_merged: false,
                 needs_truncate: true,
                 keys_are_pending: false,
             })

@@ -10,6 +10,8 @@ mod cli;
 mod config_change;
 /// Passwords, hosts, refusals, pinned sessions.
 mod connect;
+/// The copy: rows in its way, indexes, locks, time limits.
+mod copy;
 /// Missing tables are created, and what the destination lacks is found.
 mod destination;
 /// Snapshot and tail together are exact.

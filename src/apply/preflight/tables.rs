@@ -137,7 +137,8 @@ pub(super) async fn existing_findings(
         let Some(privileges) = privileges.get(&existing.oid) else { continue };
         if !privileges.schema_usage {
             unusable_schemas.insert(table.name.schema.as_str());
-        } else if table.must_be_empty && privileges.select {
+        } else if privileges.select && (table.must_be_empty || table.is_emptied || table.is_merged)
+        {
             to_look_into.push(table.name.clone());
         }
         findings.extend(privilege_finding(&request.facts.role, table, privileges));
@@ -151,13 +152,11 @@ pub(super) async fn existing_findings(
                 .remedy(format!("GRANT USAGE ON SCHEMA {schema} TO {role}")),
         );
     }
-    for name in catalog::tables_with_rows(client, &to_look_into).await? {
-        let message = "it holds rows that this pipeline did not copy; empty it, or set on_existing";
-        findings.push(
-            Finding::error(Side::Destination, format!("table {}", name.sql()), message)
-                .remedy(format!("TRUNCATE {}", name.sql())),
-        );
-    }
+    let with_rows: BTreeSet<QualifiedName> =
+        catalog::tables_with_rows(client, &to_look_into).await?.into_iter().collect();
+    let with_rows: Vec<&DestinationTable<'_>> =
+        request.tables.iter().filter(|table| with_rows.contains(table.name)).collect();
+    findings.extend(super::existing::rows_findings(client, request, &with_rows).await?);
     Ok(findings)
 }
 
@@ -171,7 +170,12 @@ fn privilege_finding(
     let needed = [
         ("SELECT", privileges.select || privileges.no_select.is_empty()),
         ("INSERT", privileges.insert || privileges.no_insert.is_empty()),
-        ("UPDATE", table.is_copy_only || privileges.update || privileges.no_update.is_empty()),
+        (
+            "UPDATE",
+            table.is_copy_only && !table.is_merged
+                || privileges.update
+                || privileges.no_update.is_empty(),
+        ),
         ("DELETE", table.is_copy_only || privileges.delete),
         ("TRUNCATE", privileges.truncate || !table.needs_truncate),
     ];

@@ -158,7 +158,6 @@ const BROKEN: &[(&str, &str, &str)] = &[
     ),
     ("[source]\nfailover = ‸\"on\"", "source.failover", "not yet: only \"auto\""),
     ("[source]\npartitions = ‸\"leaf\"", "source.partitions", "not yet: "),
-    ("[destination]\non_existing = ‸\"merge\"", "destination.on_existing", "not yet: "),
     ("[destination]\non_error = ‸\"dead-letter\"", "destination.on_error", "not yet: "),
     ("[snapshot]\nmax_rate = ‸\"1MiB\"", "snapshot.max_rate", "not yet: "),
     ("[apply]\nlanes = ‸2", "apply.lanes", "not yet: "),
@@ -168,11 +167,6 @@ const BROKEN: &[(&str, &str, &str)] = &[
     (
         "[[table]]\nname = \"public.a\"\non_delete = ‸\"mark:gone\"",
         "table[0].on_delete",
-        "not yet: ",
-    ),
-    (
-        "[[table]]\nname = \"public.a\"\non_existing = ‸\"merge\"",
-        "table[0].on_existing",
         "not yet: ",
     ),
     (

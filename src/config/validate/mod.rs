@@ -275,7 +275,8 @@ impl Check<'_> {
 /// `merge` is refused elsewhere; it stands in as the careful choice.
 fn on_existing(file: OnExistingFile) -> OnExisting {
     match file {
-        OnExistingFile::Refuse | OnExistingFile::Merge => OnExisting::Refuse,
+        OnExistingFile::Refuse => OnExisting::Refuse,
+        OnExistingFile::Merge => OnExisting::Merge,
         OnExistingFile::Truncate => OnExisting::Truncate,
     }
 }

@@ -4,7 +4,7 @@
 use crate::config::document::Path;
 use crate::config::file::{
     ConfigFile, DestinationFile, FailoverFile, NewColumnsFile, NewTablesFile, OnErrorFile,
-    OnExistingFile, OneOrMany, PartitionsFile, RetainedWalActionFile, Size, SourceFile, TableFile,
+    OneOrMany, PartitionsFile, RetainedWalActionFile, Size, SourceFile, TableFile,
 };
 use crate::config::load::Purpose;
 use crate::config::units;
@@ -57,15 +57,8 @@ impl Check<'_> {
 
     fn refuse_in_destination(&mut self, file: &DestinationFile) {
         let path = Path::of(&["destination"]);
-        self.refuse_merge(&path, file.on_existing);
         self.refuse_dead_letter(&path, file.on_error);
         self.refuse_adding(&path, file.new_columns);
-    }
-
-    fn refuse_merge(&mut self, path: &Path, written: Option<OnExistingFile>) {
-        if written == Some(OnExistingFile::Merge) {
-            self.not_yet(&path.key("on_existing"), "\"merge\" is not built");
-        }
     }
 
     fn refuse_adding(&mut self, path: &Path, written: Option<NewColumnsFile>) {
@@ -102,7 +95,6 @@ impl Check<'_> {
             self.not_yet(&path.key("key"), "a key of one's own is not built");
         }
         self.refuse_on_delete(table.on_delete.as_deref(), &path.key("on_delete"));
-        self.refuse_merge(path, table.on_existing);
         self.refuse_adding(path, table.new_columns);
         self.refuse_dead_letter(path, table.on_error);
         let columns_path = path.key("columns");

@@ -9,6 +9,7 @@
 use tokio_postgres::types::{FromSql, ToSql};
 use tokio_postgres::{Client, Row};
 
+mod filling;
 mod names;
 mod privileges;
 mod publications;
@@ -17,6 +18,7 @@ mod slots;
 pub mod table_info;
 mod tables;
 
+pub use filling::{Referrer, does_refer, loose_indexes, may_make_temporary_tables, referrers};
 pub use names::{
     PartitionLeaf, RelationSummary, SchemaInfo, missing_collations, missing_types,
     partition_leaves, relations, schemas,

@@ -12,6 +12,7 @@
 
 mod builds;
 pub mod create;
+mod filling;
 mod finish;
 mod parts;
 mod prepare;
@@ -36,7 +37,7 @@ use crate::pg::ident::QualifiedName;
 use crate::pg::lsn::Lsn;
 use crate::pipeline::context::Context;
 use crate::pipeline::error::PipelineError;
-use crate::pipeline::status::{State, TableState};
+use crate::pipeline::status::{ConflictKind, State, TableState};
 use crate::snapshot::copy_out::CopyOutPlan;
 use crate::snapshot::{Chunk, ConsistentPoint};
 use crate::transform::TransformPlan;
@@ -56,6 +57,8 @@ pub struct CopyJob {
     pub parts: Vec<(CopyOutPlan, u32, Vec<Chunk>)>,
     /// The COPY that loads a chunk, and what stands before it in the same transaction.
     pub copy_in_sql: String,
+    /// What stands behind it: the chunk is staged, and these bring it into the table.
+    pub merge: Vec<String>,
     pub is_binary: bool,
     /// What is built once all rows are there.
     builds: Builds,
@@ -280,6 +283,13 @@ async fn work(shared: &Shared, point: ConsistentPoint) -> Result<CopyEnd, Pipeli
 impl Shared {
     fn show_state(&self, job: &CopyJob, state: TableState) {
         self.context.board.table_state(&job.record.source, state);
+    }
+
+    fn count_overwritten(&self, job: &CopyJob, count: u64) {
+        if count > 0 {
+            let kind = ConflictKind::InsertExists;
+            self.context.board.conflict(&job.record.source, kind, count);
+        }
     }
 
     /// Says how many indexes are being built, while any is.

@@ -7,22 +7,21 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use tokio_postgres::error::SqlState;
-
-use super::create::{DestinationShape, creation};
-use super::parts::{self, Part};
 use super::builds::{self, Built};
+use super::create::{DestinationShape, creation};
+use super::filling::{self, Filling, Found};
+use super::parts::{self, Part};
 use super::{Completion, CopyJob};
+use crate::apply::merge::merge_sql;
 use crate::apply::statement;
 use crate::checkpoint::tables::{self, CopyState, TableRecord};
-use crate::config::settings::OnExisting;
-use crate::model::finding::{Finding, Side};
+use crate::model::finding::Side;
 use crate::pg::catalog::{self, RelationKind, TableInfo};
 use crate::pg::client::Client;
 use crate::pg::ident::QualifiedName;
 use crate::pipeline::context::Context;
 use crate::pipeline::error::PipelineError;
-use crate::pipeline::planner::{Planner, TablePlan, describe};
+use crate::pipeline::planner::{Planner, TablePlan, describe, map, schema_error};
 use crate::snapshot::Chunk;
 use crate::snapshot::copy_out::CopyOutPlan;
 use crate::transform;
@@ -30,10 +29,6 @@ use crate::transform;
 /// Tables created in one transaction. Each keeps up to six locks (table, sequence, TOAST, indexes,
 /// type) until its end; a server's lock table holds 6,400 by default.
 const TABLES_PER_TRANSACTION: usize = 100;
-
-/// A table that we created is emptied once more to be loaded frozen, from this size on: smaller
-/// ones cost more to truncate than VACUUM will ever spend on them.
-const FROZEN_BYTES_MIN: u64 = 1 << 20;
 
 /// Heaps from this size on have each index built by itself, by any worker. Below, all of them take less
 /// time than it takes to read the rows again from the disk's cache.
@@ -52,19 +47,21 @@ pub struct Preparation<'a> {
 
 /// What one table's destination needs.
 #[derive(Debug)]
-struct Step {
-    record: TableRecord,
+pub(super) struct Step {
+    pub(super) record: TableRecord,
     /// Creates the table.
     create_sql: Vec<String>,
     /// Built once all rows are there.
     completion: Completion,
-    emptying: Emptying,
+    filling: Filling,
+    /// It holds rows that are not ours, and is to be emptied.
+    pub(super) removes_others_rows: bool,
     is_partitioned: bool,
 }
 
 impl Step {
     /// The table in a TRUNCATE. Tables that inherit from it are not part of it; partitions are.
-    fn truncated(&self) -> String {
+    pub(super) fn truncated(&self) -> String {
         let only = if self.is_partitioned { "" } else { "ONLY " };
         format!("{only}{}", self.record.destination.sql())
     }
@@ -84,23 +81,10 @@ impl Heaps {
     }
 }
 
-/// Who empties a table, and why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Emptying {
-    /// It is empty, and stays as it is.
-    No,
-    /// Before the copy: its chunks arrive in several transactions, or foreign keys tie it to
-    /// others that have to be emptied with it.
-    Before,
-    /// The transaction that loads it.
-    WithLoad,
-    /// The transaction that loads it, row by row: who reads meanwhile sees the old rows.
-    Replace,
-}
-
 impl Preparation<'_> {
     /// Creates or empties the tables' destinations, records them, and plans their copies.
     pub async fn prepare(&self, tables: &[TableInfo]) -> Result<Vec<CopyJob>, PipelineError> {
+        self.remove_unfinished_keys(tables).await?;
         let mut present = self.planner.destination_tables(tables).await?;
         let mut with_rows = self.with_rows(tables, &present).await?;
         let mut parts = parts::read(self.context, self.source, tables).await?;
@@ -112,12 +96,13 @@ impl Preparation<'_> {
             let has_rows = with_rows.remove(&name);
             steps.push(self.step(info, found.as_ref(), has_rows, heaps)?);
         }
+        self.refuse_referred(&steps).await?;
         self.begin(&steps).await?;
         let plans = self.planner.plan_catalog(tables).await?;
         let mut jobs = Vec::with_capacity(tables.len());
         for ((info, step), plan) in tables.iter().zip(steps).zip(plans) {
             let mut parts = parts.remove(&info.oid).unwrap_or_default();
-            if step.emptying == Emptying::Replace {
+            if step.filling == Filling::Replace {
                 // One transaction replaces all rows.
                 parts.iter_mut().for_each(|part| part.chunks = vec![Chunk::WHOLE]);
             }
@@ -136,7 +121,7 @@ impl Preparation<'_> {
     ) -> Result<HashSet<QualifiedName>, PipelineError> {
         let unexplained: Vec<QualifiedName> = tables
             .iter()
-            .filter(|info| self.earlier(info).is_none())
+            .filter(|info| !self.is_ours(info))
             .map(|info| self.context.settings.destination_name(&info.name))
             .filter(|name| present.contains_key(name))
             .collect();
@@ -146,9 +131,14 @@ impl Preparation<'_> {
     }
 
     /// The table's record. It explains the rows of the table that it names and of no other.
-    fn earlier(&self, info: &TableInfo) -> Option<&TableRecord> {
+    pub(super) fn earlier(&self, info: &TableInfo) -> Option<&TableRecord> {
         let name = self.context.settings.destination_name(&info.name);
         self.planner.record(&info.name).filter(|record| record.destination == name)
+    }
+
+    /// Whether whatever the table holds has come by an earlier copy.
+    fn is_ours(&self, info: &TableInfo) -> bool {
+        self.earlier(info).is_some_and(|record| record.state != CopyState::Merging)
     }
 
     fn step(
@@ -166,10 +156,23 @@ impl Preparation<'_> {
             (Some(_), Some(record)) => record.created,
             (Some(_), None) => false,
         };
-        if has_rows && settings.on_existing(&info.name) == OnExisting::Refuse {
-            return Err(refused(&name));
-        }
+        let is_replacing = earlier.is_some_and(|record| record.state == CopyState::Replacing);
+        let filling = Filling::of(Found {
+            table: found,
+            is_ours: self.is_ours(info),
+            has_rows,
+            is_single,
+            is_replaced: is_replacing && is_one_heap,
+            heap_bytes: info.heap_bytes,
+            on_existing: settings.on_existing(&info.name),
+        });
+        let filling = filling.ok_or_else(|| filling::refused(&name))?;
         let transform = self.planner.transform(&Arc::new(describe(info)), info, found)?;
+        if let (Filling::Merge, Some(found)) = (filling, found) {
+            let mapping = map(&transform, info, found);
+            let mapping = mapping.map_err(|errors| schema_error(&info.name, &errors))?;
+            filling::require_arbiter(&mapping)?;
+        }
         let creation = creation(info, &name, &transform, self.shape, found);
         let mut create_sql = Vec::new();
         let mut completion = Completion::default();
@@ -180,17 +183,17 @@ impl Preparation<'_> {
             if found.is_none() {
                 create_sql = creation.table.statements;
             }
-            if settings.snapshot.defer_indexes {
-                completion.keys = creation.constraints.statements;
-            } else {
-                create_sql.extend(creation.constraints.statements);
+            completion.keys = creation.constraints.statements;
+            if !settings.snapshot.defer_indexes {
+                create_sql.extend(std::mem::take(&mut completion).statements().cloned());
             }
         }
         let record = TableRecord {
             source: info.name.clone(),
             destination: name.clone(),
-            state: match earlier {
-                Some(record) if record.state == CopyState::Replacing => CopyState::Replacing,
+            state: match filling {
+                Filling::Merge => CopyState::Merging,
+                _ if is_replacing => CopyState::Replacing,
                 _ => CopyState::Copying,
             },
             copied_lsn: None,
@@ -205,41 +208,16 @@ impl Preparation<'_> {
             partitions: None,
             finished: true,
         };
-        let emptying = match found {
-            Some(found) if earlier.is_some() || has_rows => {
-                let is_alone = found.kind == RelationKind::Table && !found.has_foreign_keys;
-                let is_replaced = record.state == CopyState::Replacing && is_one_heap;
-                if is_replaced {
-                    Emptying::Replace
-                } else if is_single && is_alone {
-                    Emptying::WithLoad
-                } else {
-                    Emptying::Before
-                }
-            }
-            None if is_single && info.heap_bytes >= FROZEN_BYTES_MIN => Emptying::WithLoad,
-            _ => Emptying::No,
-        };
         let is_partitioned = found.is_some_and(|found| found.kind == RelationKind::Partitioned);
-        Ok(Step { record, create_sql, completion, emptying, is_partitioned })
+        let removes_others_rows = has_rows && filling != Filling::Merge;
+        Ok(Step { record, create_sql, completion, filling, removes_others_rows, is_partitioned })
     }
 
     /// Creates or empties the tables and records them, in guarded transactions.
     async fn begin(&self, steps: &[Step]) -> Result<(), PipelineError> {
         let (emptied, others): (Vec<&Step>, Vec<&Step>) =
-            steps.iter().partition(|step| step.emptying == Emptying::Before);
-        if !emptied.is_empty() {
-            // One statement for all: tables that foreign keys tie together go only together.
-            let names: Vec<String> = emptied.iter().map(|step| step.truncated()).collect();
-            let truncate = format!("TRUNCATE {}", names.join(", "));
-            let truncated = match self.transaction(std::iter::once(truncate), &emptied).await {
-                Err(error) if error.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED) => {
-                    self.transaction(deletes(&emptied), &emptied).await
-                }
-                other => other,
-            };
-            truncated.map_err(|error| of_table(emptied[0], error))?;
-        }
+            steps.iter().partition(|step| step.filling == Filling::EmptyBefore);
+        self.empty(&emptied).await?;
         for batch in others.chunks(TABLES_PER_TRANSACTION) {
             if self.transaction(std::iter::empty(), batch).await.is_ok() {
                 continue;
@@ -254,7 +232,7 @@ impl Preparation<'_> {
         Ok(())
     }
 
-    async fn transaction(
+    pub(super) async fn transaction(
         &self,
         first: impl Iterator<Item = String>,
         steps: &[&Step],
@@ -276,15 +254,7 @@ impl Preparation<'_> {
     }
 }
 
-/// Empties tables that another one, which keeps its rows, refers to: no TRUNCATE can. The other's
-/// references hold again once the copy is done; the replica role does not ask in between.
-fn deletes<'a>(steps: &'a [&Step]) -> impl Iterator<Item = String> + 'a {
-    let unchecked = "SET LOCAL session_replication_role = replica".to_owned();
-    let delete = |step: &&Step| format!("DELETE FROM {}", step.truncated());
-    std::iter::once(unchecked).chain(steps.iter().map(delete))
-}
-
-fn of_table(step: &Step, source: tokio_postgres::Error) -> PipelineError {
+pub(super) fn of_table(step: &Step, source: tokio_postgres::Error) -> PipelineError {
     PipelineError::Copy {
         table: step.record.source.clone(),
         source: Box::new(PipelineError::Query {
@@ -293,18 +263,6 @@ fn of_table(step: &Step, source: tokio_postgres::Error) -> PipelineError {
             source,
         }),
     }
-}
-
-fn refused(name: &QualifiedName) -> PipelineError {
-    let finding = Finding::error(
-        Side::Destination,
-        format!("table {}", name.sql()),
-        "it holds rows that this pipeline did not copy (on_existing is \"refuse\")",
-    );
-    PipelineError::Preflight(vec![finding.remedy(format!(
-        "TRUNCATE {}; or set on_existing = \"truncate\" for the table",
-        name.sql()
-    ))])
 }
 
 fn job(step: Step, plan: TablePlan, parts: Vec<Part>) -> CopyJob {
@@ -320,16 +278,22 @@ fn job(step: Step, plan: TablePlan, parts: Vec<Part>) -> CopyJob {
     let is_plain = columns.iter().all(|column| column.is_bare);
     let mask: Vec<usize> = (0..target.columns.len()).collect();
     let name = target.name.sql();
-    let copy_in_sql = match step.emptying {
-        Emptying::WithLoad => {
+    let (copy_in_sql, merge) = match step.filling {
+        Filling::EmptyWithLoad => {
             let load = statement::copy_in_frozen(&name, target, &mask, is_binary);
-            format!("TRUNCATE ONLY {name}; {load}")
+            (format!("TRUNCATE ONLY {name}; {load}"), Vec::new())
         }
-        Emptying::Replace => {
+        Filling::Replace => {
             let load = statement::copy_in(&name, target, &mask, is_binary);
-            format!("DELETE FROM {}; {load}", step.truncated())
+            (format!("DELETE FROM {}; {load}", step.truncated()), Vec::new())
         }
-        Emptying::No | Emptying::Before => statement::copy_in(&name, target, &mask, is_binary),
+        Filling::Load | Filling::EmptyBefore => {
+            (statement::copy_in(&name, target, &mask, is_binary), Vec::new())
+        }
+        Filling::Merge => {
+            let sql = merge_sql(target, is_binary);
+            (sql.copy_in, sql.merge)
+        }
     };
     let out = |part: Part| {
         let plan =
@@ -350,6 +314,7 @@ fn job(step: Step, plan: TablePlan, parts: Vec<Part>) -> CopyJob {
         transform: Arc::clone(&plan.transform),
         parts: parts.into_iter().map(out).collect(),
         copy_in_sql,
+        merge,
         is_binary,
         builds,
     }

@@ -73,6 +73,8 @@ struct Worker {
 struct Copied {
     row_count: u64,
     byte_count: u64,
+    /// Rows of the destination that a merge has overwritten with others.
+    overwritten_count: u64,
 }
 
 impl Worker {
@@ -133,10 +135,13 @@ impl Worker {
         let (shared, destination) = self.at_destination();
         if table.is_single() {
             table.chunk_done(copied.row_count, copied.byte_count);
-            return finish::in_this_transaction(shared, table, destination).await;
+            finish::in_this_transaction(shared, table, destination).await?;
+            shared.count_overwritten(&table.job, copied.overwritten_count);
+            return Ok(());
         }
         let progress = progress_sql(shared, &table.job, copied);
         destination.execute(&progress).await.map_err(loading())?;
+        shared.count_overwritten(&table.job, copied.overwritten_count);
         if !table.chunk_done(copied.row_count, copied.byte_count) {
             return Ok(());
         }
@@ -178,8 +183,20 @@ impl Worker {
             // A trigger or rule at the destination swallowed rows.
             tracing::warn!(table = %job.record.source, read = pumped.row_count, kept = row_count, "the destination kept fewer rows than were copied");
         }
-        Ok(Copied { row_count, ..pumped })
+        let overwritten_count = merge(job, destination).await?;
+        Ok(Copied { row_count, overwritten_count, ..pumped })
     }
+}
+
+/// Brings a staged chunk into its table. Where nothing is staged there is nothing to do.
+async fn merge(job: &CopyJob, destination: &mut Session) -> Result<u64, PipelineError> {
+    if job.merge.is_empty() {
+        return Ok(0);
+    }
+    let merging = PipelineError::wire(Side::Destination, "merging rows into a table");
+    let rows = destination.simple_query(&job.merge.join("; ")).await.map_err(merging)?;
+    let count = rows.last().and_then(|row| row.first()?.as_deref()?.parse().ok());
+    Ok(count.unwrap_or(0))
 }
 
 fn reading() -> impl FnOnce(WireError) -> PipelineError {
@@ -232,7 +249,7 @@ async fn pump(
     }
     let row_count = copy_out.row_count().unwrap_or(shown_count);
     board.snapshot_progress(name, row_count.saturating_sub(shown_count), 0);
-    Ok(Copied { row_count, byte_count })
+    Ok(Copied { row_count, byte_count, overwritten_count: 0 })
 }
 
 /// Ends the source's transaction. A table that was rewritten after the consistent point
