@@ -122,13 +122,16 @@ pub async fn run(
             };
             tokio::select! {
                 biased;
-                // What is dropped in the middle is rolled back by the servers.
-                () = shutdown.cancelled() => Ok(CopyEnd::Shutdown),
                 result = Box::pin(backfill.attempt()) => result,
+                // What is dropped in the middle is rolled back by the servers.
+                () = overdue(&shutdown) => Ok(CopyEnd::Shutdown),
             }
         };
         memory.report.elapsed = started_at.elapsed();
         let error = match result {
+            Err(_) if shutdown.is_cancelled() => {
+                return BackfillEnd::Interrupted(memory.unfinished());
+            }
             Ok(CopyEnd::Completed) => return BackfillEnd::Done(memory.report),
             Ok(CopyEnd::Shutdown) => {
                 return BackfillEnd::Interrupted(memory.unfinished());
@@ -149,6 +152,13 @@ pub async fn run(
             () = tokio::time::sleep(backoff.next_delay()) => {}
         }
     }
+}
+
+/// A while after the stop was asked for: workers first cancel what they run at the destination, where it
+/// would go on; whatever else an attempt waits for is not waited for.
+async fn overdue(shutdown: &CancellationToken) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(copy::CANCEL_PATIENCE).await;
 }
 
 fn log_error(error: &PipelineError, code: Code) {

@@ -45,7 +45,7 @@ use builds::Builds;
 use schedule::Schedule;
 
 /// How long what runs at the destination may take to end once it is cancelled.
-const CANCEL_PATIENCE: Duration = Duration::from_secs(2);
+pub const CANCEL_PATIENCE: Duration = Duration::from_secs(2);
 
 /// One table to copy, ready: the destination's table exists and is empty.
 #[derive(Debug)]

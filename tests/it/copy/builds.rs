@@ -82,7 +82,7 @@ async fn a_stop_in_the_middle_of_a_build_ends_it() {
     for verb in ["run", "snapshot"] {
         let (source, destination) = pair().await;
         source.exec(TABLE).await;
-        let lock = gate(&destination, "(b)%").await;
+        let lock = gate(&destination, "(a)").await;
         let mut agent = Agent::between(&source, &destination).set("snapshot.workers", "2");
         agent.start_verb(verb, &[]);
         let left = "SELECT count(*) FROM pg_class WHERE relname LIKE 'sync\\_agent\\_building%'";

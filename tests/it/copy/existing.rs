@@ -118,7 +118,7 @@ async fn every_shape_of_table_is_merged() {
     destination
         .exec(
             "CREATE TABLE plain (id int PRIMARY KEY, v text, j json, n numeric, own int DEFAULT 7); \
-             INSERT INTO plain VALUES (1, 'stale', '{}', 1.0, 8), (-1, 'extra'), \
+             INSERT INTO plain VALUES (1, 'stale', '{}', 1.0, 8), (-1, 'extra', '{}', 0, 0), \
                (2, repeat(md5('2'), 5), '{\"a\":1}', 1.0, 9); \
              CREATE TABLE texts (id bigint PRIMARY KEY, v text); \
              INSERT INTO texts VALUES (5, 'stale'), (-1, 'extra'); \
