@@ -43,6 +43,9 @@ pub mod snapshot;
 // Per-table row functions; pure.
 pub mod transform;
 
+// What tables consist of, as statements for a destination that lacks them; pure.
+pub mod structure;
+
 // Whole transactions folded to net effects; pure.
 pub mod batch;
 

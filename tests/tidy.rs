@@ -26,6 +26,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("source", &["pg", "model", "wire", "pgoutput", "metrics"]),
     ("snapshot", &["pg", "model", "wire", "metrics"]),
     ("transform", &["pg", "model", "config"]),
+    ("structure", &["pg"]),
     ("batch", &["pg", "model"]),
     ("checkpoint", &["pg", "model"]),
     (
@@ -52,6 +53,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "source",
             "snapshot",
             "transform",
+            "structure",
             "batch",
             "checkpoint",
             "apply",

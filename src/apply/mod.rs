@@ -8,7 +8,6 @@
 //! Nothing here knows the source, the local store, or when feedback is sent.
 
 pub mod conflicts;
-pub mod ddl;
 pub mod error;
 pub mod mapping;
 pub mod merge;

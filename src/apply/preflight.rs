@@ -1,13 +1,12 @@
 //! What stands between the destination and apply, each with the statement that mends it.
 //!
 //! In: both servers' facts, and each table as it would be written. Out: findings, all of them at
-//! once, and what `run` would create. Reads only.
+//! once. Reads only. What `run` would create is the pipeline's to say: it takes both servers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use tokio_postgres::Client;
 
-use crate::apply::ddl::OutputColumn;
 use crate::apply::mapping::{Mapping, MappingError};
 use crate::model::finding::{Finding, Side};
 use crate::pg::catalog::{self, CatalogError, SchemaInfo, ServerFacts, TableInfo};
@@ -26,8 +25,6 @@ pub struct DestinationRequest<'a> {
     pub facts: &'a ServerFacts,
     pub source_facts: &'a ServerFacts,
     pub state_schema: &'a str,
-    /// Source schema → destination schema.
-    pub schemas: &'a BTreeMap<String, String>,
     pub tables: &'a [DestinationTable<'a>],
 }
 
@@ -40,10 +37,6 @@ pub struct DestinationTable<'a> {
     pub existing: Option<&'a TableInfo>,
     /// Against `existing`.
     pub mapping: Option<&'a Result<Mapping, Vec<MappingError>>>,
-    /// What it would be created with.
-    pub columns: &'a [OutputColumn],
-    /// `create_tables`.
-    pub may_create: bool,
     /// It is to be copied, our records do not explain its rows, and `on_existing` is `refuse`.
     pub must_be_empty: bool,
     /// The same, and its rows are removed (`truncate`).
@@ -69,7 +62,6 @@ pub async fn findings(
     }
     let schemas = schemas(client, request).await?;
     findings.extend(state_findings(client, request, &schemas).await?);
-    findings.extend(tables::creation_findings(client, request, &schemas).await?);
     findings.extend(tables::existing_findings(client, request).await?);
     Ok(findings)
 }
@@ -80,15 +72,7 @@ async fn schemas(
     client: &Client,
     request: DestinationRequest<'_>,
 ) -> Result<Schemas, CatalogError> {
-    let mut names: BTreeSet<String> =
-        request.tables.iter().map(|table| table.name.schema.clone()).collect();
-    names.insert(request.state_schema.to_owned());
-    let sequences = request.tables.iter().flat_map(|table| &table.source.sequences);
-    names.extend(sequences.map(|sequence| {
-        let schema = &sequence.name.schema;
-        request.schemas.get(schema).unwrap_or(schema).clone()
-    }));
-    let names: Vec<String> = names.into_iter().collect();
+    let names = [request.state_schema.to_owned()];
     let found = catalog::schemas(client, &names).await?;
     Ok(found.into_iter().map(|schema| (schema.name.clone(), schema)).collect())
 }

@@ -201,6 +201,18 @@ pub fn reopen_text(
     )
 }
 
+/// Records that what follows a table's load is built. The caller has begun a guarded transaction.
+pub fn finish_text(schema: &str, pipeline: &str, source: &QualifiedName) -> String {
+    format!(
+        "UPDATE {}.tables SET finished = true WHERE pipeline = {} AND source_schema = {} AND \
+         source_table = {}",
+        identifier(schema),
+        literal(pipeline),
+        literal(&source.schema),
+        literal(&source.name),
+    )
+}
+
 /// Destination tables of pipelines whose name does not end in `suffix`, with the pipeline's name.
 pub async fn fed_by_others(
     client: &Client,

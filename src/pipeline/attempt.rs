@@ -33,6 +33,7 @@ use crate::pipeline::check::explain_refusal;
 use crate::pipeline::context::Context;
 use crate::pipeline::copy::CopyEnd;
 use crate::pipeline::error::PipelineError;
+use crate::pipeline::foreign_keys::Building;
 use crate::pipeline::lease::Lease;
 use crate::pipeline::look::{Look, look};
 use crate::pipeline::pending;
@@ -211,6 +212,18 @@ impl Attempt<'_> {
         }
         checkpoint_requests::finish_taken(&held.destination, &context.checkpoint).await?;
         let planner = planner(held.records(context).await?);
+        let building = Building {
+            context,
+            source: &held.source,
+            planner: &planner,
+            epoch: held.checkpoint.epoch,
+            shutdown: self.shutdown,
+        };
+        building.ensure_partitions(&held.destination).await?;
+        building.settle_foreign_keys().await?;
+        if self.shutdown.is_cancelled() {
+            return Ok(AttemptEnd::Shutdown);
+        }
         let start = streaming::Start { applied_lsn, publications };
         self.stream(held, replication, look, planner, start).await
     }

@@ -33,8 +33,9 @@ use crate::pipeline::attempt::holder_name;
 use crate::pipeline::backoff::Backoff;
 use crate::pipeline::code::Code;
 use crate::pipeline::context::{Context, SNAPSHOT_SUFFIX};
-use crate::pipeline::copy::{self, Authority, CopyEnd, DestinationShape, Preparation, Timings};
+use crate::pipeline::copy::{self, Authority, CopyEnd, Preparation, Timings};
 use crate::pipeline::error::PipelineError;
+use crate::pipeline::foreign_keys::Building;
 use crate::pipeline::lease::Lease;
 use crate::pipeline::planner::Planner;
 use crate::pipeline::policy::{Disposition, judge};
@@ -249,7 +250,7 @@ impl Backfill<'_> {
             self.memory.has_looked = true;
             self.memory.finished_before = look.tables.len() - look.pending.len();
         }
-        if look.pending.is_empty() {
+        if look.pending.is_empty() && !look.owes() {
             self.memory.report.fill(&look.tables, &look.records, &self.memory.timings);
             return Ok(CopyEnd::Completed);
         }
@@ -327,17 +328,13 @@ impl Backfill<'_> {
             Arc::clone(&held.destination),
             !look.has_replica_role,
         );
-        planner.set_source_tables(&pending);
+        planner.set_source_tables(&look.tables);
         planner.set_records(records);
-        let shape =
-            DestinationShape::read(&held.destination, &context.settings.destination.schemas)
-                .await?;
         let preparation = Preparation {
             context,
             source: &held.source,
             destination: &held.destination,
             planner: &planner,
-            shape: &shape,
             epoch: held.epoch,
         };
         let count = pending.len();
@@ -352,8 +349,22 @@ impl Backfill<'_> {
         };
         let end = copy.run(jobs).await?;
         let records = read_records(context, &held.destination).await?;
+        planner.set_records(records.clone());
+        if end == CopyEnd::Completed {
+            self.building(held, &planner).settle_foreign_keys().await?;
+        }
         self.memory.report.fill(&look.tables, &records, &self.memory.timings);
         Ok(end)
+    }
+
+    fn building<'b>(&'b self, held: &'b Held, planner: &'b Planner) -> Building<'b> {
+        Building {
+            context: self.context,
+            source: &held.source,
+            planner,
+            epoch: held.epoch,
+            shutdown: self.shutdown,
+        }
     }
 
     /// Forgets that the tables are finished. What they hold is emptied when their turn comes; rows of

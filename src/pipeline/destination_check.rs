@@ -1,10 +1,9 @@
 //! The destination's side of preflight: every table as it would be written, put before
 //! `apply::preflight`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::apply::ddl::OutputColumn;
 use crate::apply::mapping::{Mapping, MappingError};
 use crate::apply::preflight::{self, DestinationRequest, DestinationTable};
 use crate::checkpoint::tables::{CopyState, TableRecord};
@@ -14,9 +13,11 @@ use crate::pg::catalog::{self, ServerFacts, TableFilter, TableInfo};
 use crate::pg::client::Client;
 use crate::pg::ident::QualifiedName;
 use crate::pipeline::context::Context;
-use crate::pipeline::copy::create::output_columns;
+use crate::pipeline::copy::create::{Sides, request as structure_request};
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::planner::{Planner, describe, map};
+use crate::pipeline::structure_findings::{self, Creator, Wanted};
+use crate::structure::TableRequest;
 
 /// One table with everything that the request refers to.
 struct Checked<'a> {
@@ -24,7 +25,8 @@ struct Checked<'a> {
     name: QualifiedName,
     existing: Option<TableInfo>,
     mapping: Option<Result<Mapping, Vec<MappingError>>>,
-    columns: Vec<OutputColumn>,
+    /// What it would be created with.
+    wanted: TableRequest,
 }
 
 /// What the check is about.
@@ -42,6 +44,7 @@ pub async fn findings(
     context: &Context,
     subject: Subject<'_>,
     planner: &Planner,
+    source_client: &Client,
     destination: &Client,
 ) -> Result<Vec<Finding>, PipelineError> {
     let failed = || PipelineError::catalog(Side::Destination);
@@ -66,7 +69,12 @@ pub async fn findings(
         };
         checked.push(Checked {
             mapping: existing.as_ref().map(|existing| map(&transform, source, existing)),
-            columns: output_columns(source, &transform),
+            wanted: structure_request(
+                context,
+                source,
+                &transform,
+                is_ours(subject.records, source, &name, existing.is_none()),
+            ),
             source,
             name,
             existing,
@@ -81,10 +89,50 @@ pub async fn findings(
         facts: subject.destination_facts,
         source_facts: subject.source_facts,
         state_schema: &settings.destination.state_schema,
-        schemas: &settings.destination.schemas,
         tables: &tables,
     };
-    preflight::findings(destination, request).await.map_err(failed())
+    let mut findings = preflight::findings(destination, request).await.map_err(failed())?;
+    let sides = Sides { context, source: source_client, destination };
+    findings.extend(structure_of(sides, subject, &checked).await?);
+    Ok(findings)
+}
+
+/// Missing tables are ours to create; so are those of our making that are not finished.
+fn is_ours(
+    records: &[TableRecord],
+    source: &TableInfo,
+    name: &QualifiedName,
+    is_missing: bool,
+) -> bool {
+    let record = records.iter().find(|r| r.source == source.name && r.destination == *name);
+    let is_unfinished = record.is_some_and(|record| {
+        record.created && (record.state == CopyState::Copying || !record.finished)
+    });
+    is_missing || is_unfinished
+}
+
+async fn structure_of(
+    sides: Sides<'_>,
+    subject: Subject<'_>,
+    checked: &[Checked<'_>],
+) -> Result<Vec<Finding>, PipelineError> {
+    let requests: Vec<TableRequest> = checked.iter().map(|table| table.wanted.clone()).collect();
+    let structure = sides.plan(&requests).await?;
+    let wanted: BTreeMap<_, _> = checked
+        .iter()
+        .filter(|table| table.wanted.is_ours)
+        .map(|table| {
+            let wanted = Wanted {
+                request: &table.wanted,
+                is_missing: table.existing.is_none(),
+                may_create: sides.context.settings.create_tables(&table.source.name),
+            };
+            (table.source.oid, wanted)
+        })
+        .collect();
+    let creator = Creator { destination: sides.destination, facts: subject.destination_facts };
+    let findings = structure_findings::findings(creator, &structure, &wanted).await;
+    findings.map_err(PipelineError::catalog(Side::Destination))
 }
 
 fn request<'a>(
@@ -108,8 +156,6 @@ fn request<'a>(
         name: &table.name,
         existing: table.existing.as_ref(),
         mapping: table.mapping.as_ref(),
-        columns: &table.columns,
-        may_create: settings.create_tables(name),
         must_be_empty: is_unexplained && on_existing == OnExisting::Refuse,
         is_emptied: is_unexplained && on_existing == OnExisting::Truncate,
         is_merged: is_unexplained && on_existing == OnExisting::Merge,

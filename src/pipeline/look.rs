@@ -180,7 +180,7 @@ impl Look {
             records: &self.records,
             is_copy_only: false,
         };
-        destination_check::findings(context, subject, &planner, destination).await
+        destination_check::findings(context, subject, &planner, source, destination).await
     }
 
     /// Refuses to go on where a finding says so; logs the rest.

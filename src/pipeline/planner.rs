@@ -72,6 +72,11 @@ impl Planner {
             tables.iter().map(|table| (TableId(table.oid), table.clone())).collect();
     }
 
+    /// The selected tables.
+    pub fn source_tables(&self) -> impl Iterator<Item = &TableInfo> {
+        self.source_tables.values()
+    }
+
     pub fn set_records(&mut self, records: Vec<TableRecord>) {
         self.records = records.into_iter().map(|record| (record.source.clone(), record)).collect();
     }

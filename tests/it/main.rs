@@ -12,7 +12,7 @@ mod config_change;
 mod connect;
 /// The copy: rows in its way, indexes, locks, time limits.
 mod copy;
-/// Missing tables are created, and what the destination lacks is found.
+/// What stands in the way at the destination is found.
 mod destination;
 /// Snapshot and tail together are exact.
 mod hand_over;
@@ -32,6 +32,8 @@ mod preflight;
 mod resume;
 /// The one-off backfill.
 mod snapshot;
+/// Missing tables are created with all that belongs to them.
+mod structure;
 /// What every test stands on.
 mod support;
 /// sslmode, certificates, channel binding.

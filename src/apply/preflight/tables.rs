@@ -1,118 +1,15 @@
-//! The destination's tables: those to create, and whether those that exist fit.
+//! The destination's tables that exist: whether they fit, and what our role may do with them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use tokio_postgres::Client;
 
-use crate::apply::ddl::{self, NewTable};
 use crate::apply::mapping::ArbiterProblem;
-use crate::apply::preflight::{DestinationRequest, DestinationTable, Schemas};
+use crate::apply::preflight::{DestinationRequest, DestinationTable};
 use crate::model::finding::{Finding, Side};
-use crate::pg::catalog::{self, CatalogError, ServerFacts, TableInfo, TablePrivileges};
+use crate::pg::catalog::{self, CatalogError, TableInfo, TablePrivileges};
 use crate::pg::ident::{QualifiedName, identifier, identifiers};
 use crate::pg::oid::{self, Oid};
-
-/// Tables that do not exist.
-pub(super) async fn creation_findings(
-    client: &Client,
-    request: DestinationRequest<'_>,
-    schemas: &Schemas,
-) -> Result<Vec<Finding>, CatalogError> {
-    let existing_schemas: BTreeSet<String> = schemas.keys().cloned().collect();
-    let missing: Vec<(&DestinationTable<'_>, NewTable<'_>)> = request
-        .tables
-        .iter()
-        .filter(|table| table.existing.is_none())
-        .map(|table| {
-            let new = NewTable {
-                source: table.source,
-                name: table.name,
-                columns: table.columns,
-                schemas: request.schemas,
-                existing_schemas: &existing_schemas,
-                major_version: request.facts.major_version(),
-            };
-            (table, new)
-        })
-        .collect();
-    let types: BTreeSet<QualifiedName> =
-        missing.iter().flat_map(|(_, new)| ddl::user_types(new)).collect();
-    let types: Vec<QualifiedName> = types.into_iter().collect();
-    let no_types: BTreeSet<QualifiedName> =
-        catalog::missing_types(client, &types).await?.into_iter().collect();
-    let collations: BTreeSet<QualifiedName> =
-        missing.iter().flat_map(|(_, new)| ddl::collations(new)).collect();
-    let collations: Vec<QualifiedName> = collations.into_iter().collect();
-    let no_collations: BTreeSet<QualifiedName> =
-        catalog::missing_collations(client, &collations).await?.into_iter().collect();
-    let mut findings = schema_findings(request.facts, &missing, schemas);
-    for (table, new) in &missing {
-        let error = |message: String| {
-            let object = format!("table {}", table.name.sql());
-            Finding::error(Side::Destination, object, message)
-        };
-        for name in ddl::user_types(new).intersection(&no_types) {
-            let message = format!(
-                "it needs type {}, which the destination lacks; types are not created yet",
-                name.sql()
-            );
-            findings.push(error(message));
-        }
-        for name in ddl::collations(new).intersection(&no_collations) {
-            findings.push(error(format!("it needs collation {}", name.sql())));
-        }
-        findings.extend(new_table_findings(table, new));
-    }
-    Ok(findings)
-}
-
-fn new_table_findings(table: &DestinationTable<'_>, new: &NewTable<'_>) -> Vec<Finding> {
-    let object = format!("table {}", table.name.sql());
-    let mut ddl = ddl::create_table_sql(new);
-    let keys = ddl::constraints_sql(new, None);
-    ddl.statements.extend(keys.statements);
-    ddl.notes.extend(keys.notes);
-    let script = ddl.statements.join("; ");
-    let mut findings = vec![if table.may_create {
-        Finding::info(Side::Destination, object.clone(), "run creates it").remedy(script)
-    } else {
-        let message = "it does not exist, and create_tables is false";
-        Finding::error(Side::Destination, object.clone(), message).remedy(script)
-    }];
-    let note = |note: String| Finding::warning(Side::Destination, object.clone(), note);
-    findings.extend(ddl.notes.into_iter().map(note));
-    findings
-}
-
-/// Whether the missing tables' schemas are there to create in.
-fn schema_findings(
-    facts: &ServerFacts,
-    missing: &[(&DestinationTable<'_>, NewTable<'_>)],
-    schemas: &Schemas,
-) -> Vec<Finding> {
-    let created = missing.iter().filter(|(table, _)| table.may_create);
-    let wanted: BTreeSet<&str> = created.map(|(table, _)| table.name.schema.as_str()).collect();
-    let role = identifier(&facts.role);
-    let mut findings = Vec::new();
-    for schema in wanted {
-        let name = identifier(schema);
-        let error = |message: &str| {
-            Finding::error(Side::Destination, format!("schema {name}"), format!("{message} {role}"))
-        };
-        match schemas.get(schema) {
-            None if !facts.can_create_in_database => findings.push(
-                error("it does not exist and may not be created by role")
-                    .remedy(format!("CREATE SCHEMA {name} AUTHORIZATION {role}")),
-            ),
-            Some(info) if !(info.can_use && info.can_create) => findings.push(
-                error("tables may not be created there by role")
-                    .remedy(format!("GRANT USAGE, CREATE ON SCHEMA {name} TO {role}")),
-            ),
-            _ => {}
-        }
-    }
-    findings
-}
 
 /// Tables that exist: privileges, fit, rows.
 pub(super) async fn existing_findings(

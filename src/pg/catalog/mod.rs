@@ -11,17 +11,19 @@ use tokio_postgres::{Client, Row};
 
 mod filling;
 mod names;
+pub mod present;
 mod privileges;
 mod publications;
 mod server;
 mod slots;
+pub mod structure;
 pub mod table_info;
 mod tables;
 
 pub use filling::{Referrer, does_refer, loose_indexes, may_make_temporary_tables, referrers};
 pub use names::{
-    PartitionLeaf, RelationSummary, SchemaInfo, missing_collations, missing_types,
-    partition_leaves, relations, schemas,
+    PartitionLeaf, RelationSummary, SchemaInfo, partition_leaves, relations, schemas,
+    tables_without_references,
 };
 pub use privileges::{TablePrivileges, privileges};
 pub use publications::{PublicationInfo, PublishedTable, publication_tables, publications};

@@ -93,20 +93,13 @@ pub async fn schemas(client: &Client, names: &[String]) -> Result<Vec<SchemaInfo
     rows.iter().map(schema).collect()
 }
 
-/// Those of `types` that this database does not have.
-pub async fn missing_types(
+/// Those of `tables` that exist and that our role may not refer to with a foreign key.
+pub async fn tables_without_references(
     client: &Client,
-    types: &[QualifiedName],
+    tables: &[QualifiedName],
 ) -> Result<Vec<QualifiedName>, CatalogError> {
-    missing(client, "its types", include_str!("missing_types.sql"), types).await
-}
-
-/// Those of `collations` that this database does not have.
-pub async fn missing_collations(
-    client: &Client,
-    collations: &[QualifiedName],
-) -> Result<Vec<QualifiedName>, CatalogError> {
-    missing(client, "its collations", include_str!("missing_collations.sql"), collations).await
+    let sql = include_str!("tables_without_references.sql");
+    missing(client, "who may refer to its tables", sql, tables).await
 }
 
 async fn missing(

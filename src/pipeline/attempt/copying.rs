@@ -2,7 +2,7 @@
 
 use super::{Attempt, Held};
 use crate::pg::catalog::TableInfo;
-use crate::pipeline::copy::{self, CopyEnd, DestinationShape, Preparation};
+use crate::pipeline::copy::{self, CopyEnd, Preparation};
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::look::Look;
 use crate::pipeline::pending;
@@ -41,14 +41,11 @@ impl Attempt<'_> {
                 point
             }
         };
-        let schemas = &context.settings.destination.schemas;
-        let shape = DestinationShape::read(&held.destination, schemas).await?;
         let preparation = Preparation {
             context,
             source: &held.source,
             destination: &held.destination,
             planner,
-            shape: &shape,
             epoch: held.checkpoint.epoch,
         };
         if !context.settings.snapshot.copy_data {

@@ -97,6 +97,12 @@ impl Look {
         self.source_facts.system_identifier.as_deref().unwrap_or(UNKNOWN_SYSTEM)
     }
 
+    /// Whether a finished table's foreign keys are still to come.
+    pub(super) fn owes(&self) -> bool {
+        let is_chosen = |record: &TableRecord| self.tables.iter().any(|t| t.name == record.source);
+        self.records.iter().any(|record| !record.finished && is_chosen(record))
+    }
+
     /// Tables of two sources do not belong into one backfill.
     fn check_source(&self, remembered: &str, is_whole_restart: bool) -> Result<(), PipelineError> {
         let present = self.source_system();
@@ -181,8 +187,9 @@ impl Look {
             records: &self.records,
             is_copy_only: true,
         };
-        findings
-            .extend(destination_check::findings(context, subject, &planner, destination).await?);
+        findings.extend(
+            destination_check::findings(context, subject, &planner, source, destination).await?,
+        );
         findings.extend(self.fed_findings(context));
         act_on(findings)
     }

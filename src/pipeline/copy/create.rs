@@ -1,86 +1,96 @@
-//! What a missing destination table becomes: the transform's output, in the source's types.
+//! What missing destination tables become: the source's structure, as it leaves the transforms.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use crate::apply::ddl::{self, Ddl, NewTable, OutputColumn};
 use crate::model::finding::Side;
-use crate::pg::catalog::{self, Generated, TableInfo};
+use crate::pg::catalog::{self, Generated, TableInfo, present, structure as rows};
 use crate::pg::client::Client;
-use crate::pg::ident::QualifiedName;
+use crate::pg::oid::Oid;
+use crate::pipeline::context::Context;
 use crate::pipeline::error::PipelineError;
+use crate::pipeline::planner::{Planner, describe};
+use crate::structure::{Names, OutputColumn, Present, Structure, StructureInput, TableRequest};
 use crate::transform::TransformPlan;
 
-/// What creating tables at the destination has to know of it.
-#[derive(Clone, Debug)]
-pub struct DestinationShape {
-    pub major_version: i32,
-    pub schemas: BTreeSet<String>,
-    /// Source schema → destination schema.
-    pub schema_names: BTreeMap<String, String>,
+/// Both sides, for whoever plans structure.
+#[derive(Clone, Copy, Debug)]
+pub struct Sides<'a> {
+    pub context: &'a Context,
+    pub source: &'a Client,
+    pub destination: &'a Client,
 }
 
-impl DestinationShape {
-    pub async fn read(
-        client: &Client,
-        schema_names: &BTreeMap<String, String>,
-    ) -> Result<DestinationShape, PipelineError> {
-        let asking = || PipelineError::query(Side::Destination, "reading its schemas");
-        let rows = client.query("SELECT nspname::text FROM pg_catalog.pg_namespace", &[]).await;
-        let schemas = rows.map_err(asking())?.iter().map(|row| row.get(0)).collect();
-        let facts = catalog::server_facts(client).await;
-        let facts = facts.map_err(PipelineError::catalog(Side::Destination))?;
-        Ok(DestinationShape {
-            major_version: facts.major_version(),
-            schemas,
-            schema_names: schema_names.clone(),
-        })
+impl Sides<'_> {
+    /// What the destination lacks of the tables that `requests` call ours. Asks nobody where none
+    /// is.
+    pub async fn plan(&self, requests: &[TableRequest]) -> Result<Structure, PipelineError> {
+        let ours: Vec<Oid> =
+            requests.iter().filter(|request| request.is_ours).map(|request| request.oid).collect();
+        if ours.is_empty() {
+            return Ok(Structure::default());
+        }
+        let at_source = || PipelineError::catalog(Side::Source);
+        let at_destination = || PipelineError::catalog(Side::Destination);
+        let found = rows::structure(self.source, &ours).await.map_err(at_source())?;
+        let schemas = &self.context.settings.destination.schemas;
+        let names = Names::of(schemas, requests, &found);
+        let used: Vec<String> = found.dependencies.iter().map(|row| row.name.clone()).collect();
+        let schemas = names.destination_schemas(&found);
+        let present = present::present(self.destination, &schemas, &used).await;
+        let present = Present::new(present.map_err(at_destination())?);
+        // Only a younger source has functions that the destination may lack.
+        let source = present::abilities(self.source).await.map_err(at_source())?;
+        let is_younger = source.major_version > present.server.major_version;
+        let source_functions = if is_younger { source.functions } else { Vec::new() };
+        Ok(crate::structure::plan(StructureInput {
+            rows: &found,
+            present: &present,
+            names: &names,
+            source_functions: &source_functions,
+            requests,
+        }))
     }
 }
 
-/// The statements that create one table, and those that complete it after the load.
-#[derive(Clone, Debug)]
-pub struct Creation {
-    pub table: Ddl,
-    pub constraints: Ddl,
-    /// User-defined types that have to exist.
-    pub user_types: BTreeSet<QualifiedName>,
+/// The requests of all selected tables; `is_ours` says which are to be planned.
+pub fn requests(
+    context: &Context,
+    planner: &Planner,
+    is_ours: impl Fn(&TableInfo) -> bool,
+) -> Result<Vec<TableRequest>, PipelineError> {
+    let mut requests = Vec::new();
+    for info in planner.source_tables() {
+        let transform = planner.transform(&Arc::new(describe(info)), info, None)?;
+        requests.push(request(context, info, &transform, is_ours(info)));
+    }
+    Ok(requests)
 }
 
-/// Plans the creation of `name` for the source table. `present`: the table, where it exists.
-pub fn creation(
-    source: &TableInfo,
-    name: &QualifiedName,
+/// One table's request.
+pub fn request(
+    context: &Context,
+    info: &TableInfo,
     transform: &TransformPlan,
-    shape: &DestinationShape,
-    present: Option<&TableInfo>,
-) -> Creation {
-    let columns = output_columns(source, transform);
-    let table = NewTable {
-        source,
-        name,
-        columns: &columns,
-        schemas: &shape.schema_names,
-        existing_schemas: &shape.schemas,
-        major_version: shape.major_version,
-    };
-    Creation {
-        table: ddl::create_table_sql(&table),
-        constraints: ddl::constraints_sql(&table, present),
-        user_types: ddl::user_types(&table),
+    is_ours: bool,
+) -> TableRequest {
+    TableRequest {
+        oid: info.oid,
+        source: info.name.clone(),
+        destination: context.settings.destination_name(&info.name),
+        columns: output_columns(info, transform),
+        is_ours,
     }
 }
 
 /// The transform's columns, and the generated ones, which the destination computes itself.
-pub fn output_columns(source: &TableInfo, transform: &TransformPlan) -> Vec<OutputColumn> {
+fn output_columns(source: &TableInfo, transform: &TransformPlan) -> Vec<OutputColumn> {
     let description = transform.table();
     let mut columns = Vec::new();
     for (index, column) in description.columns.iter().enumerate() {
         let origin = transform.origin_column(index).and_then(|c| source.column(&c.name));
         let passed = transform.passed_column(index).and(origin);
         columns.push(match (passed, origin) {
-            (Some(info), _) => {
-                OutputColumn { name: column.name.clone(), ..OutputColumn::untransformed(info) }
-            }
+            (Some(info), _) => OutputColumn { name: column.name.clone(), ..untransformed(info) },
             (None, origin) => OutputColumn {
                 name: column.name.clone(),
                 source_name: origin.map(|info| info.name.clone()),
@@ -91,6 +101,17 @@ pub fn output_columns(source: &TableInfo, transform: &TransformPlan) -> Vec<Outp
         });
     }
     let generated = source.columns.iter().filter(|column| column.generated != Generated::No);
-    columns.extend(generated.map(OutputColumn::untransformed));
+    columns.extend(generated.map(untransformed));
     columns
+}
+
+/// A column that passes as it is.
+fn untransformed(column: &catalog::ColumnInfo) -> OutputColumn {
+    OutputColumn {
+        name: column.name.clone(),
+        source_name: Some(column.name.clone()),
+        type_name: column.type_name.clone(),
+        not_null: column.not_null,
+        is_untransformed: true,
+    }
 }

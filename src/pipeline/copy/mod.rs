@@ -29,7 +29,6 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-pub use create::DestinationShape;
 pub use prepare::Preparation;
 
 use crate::checkpoint::tables::TableRecord;

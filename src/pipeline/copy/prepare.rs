@@ -8,13 +8,14 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::builds::{self, Built};
-use super::create::{DestinationShape, creation};
+use super::create::{Sides, request, requests as requests_of_all};
 use super::filling::{self, Filling, Found};
 use super::parts::{self, Part};
 use super::{Completion, CopyJob};
 use crate::apply::merge::merge_sql;
 use crate::apply::statement;
 use crate::checkpoint::tables::{self, CopyState, TableRecord};
+use crate::config::settings::OnExisting;
 use crate::model::finding::Side;
 use crate::pg::catalog::{self, RelationKind, TableInfo};
 use crate::pg::client::Client;
@@ -22,8 +23,10 @@ use crate::pg::ident::QualifiedName;
 use crate::pipeline::context::Context;
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::planner::{Planner, TablePlan, describe, map, schema_error};
+use crate::pipeline::structure_findings::lack_findings;
 use crate::snapshot::Chunk;
 use crate::snapshot::copy_out::CopyOutPlan;
+use crate::structure::{PartitionStructure, Statement, Structure, TableRequest};
 use crate::transform;
 
 /// Tables created in one transaction. Each keeps up to six locks (table, sequence, TOAST, indexes,
@@ -34,6 +37,9 @@ const TABLES_PER_TRANSACTION: usize = 100;
 /// time than it takes to read the rows again from the disk's cache.
 const BUILT_APART_BYTES_MIN: u64 = 16 << 20;
 
+/// Other statements in one transaction, for the same reason.
+const STATEMENTS_PER_TRANSACTION: usize = 300;
+
 /// Prepares tables for their copy.
 #[derive(Clone, Copy, Debug)]
 pub struct Preparation<'a> {
@@ -41,7 +47,6 @@ pub struct Preparation<'a> {
     pub source: &'a Client,
     pub destination: &'a Client,
     pub planner: &'a Planner,
-    pub shape: &'a DestinationShape,
     pub epoch: i64,
 }
 
@@ -51,12 +56,18 @@ pub(super) struct Step {
     pub(super) record: TableRecord,
     /// Creates the table.
     create_sql: Vec<String>,
+    /// Those that it lacks.
+    partitions: Vec<PartitionStructure>,
+    /// What is built before the rows are there, because nothing is deferred.
+    at_once: Vec<String>,
     /// Built once all rows are there.
     completion: Completion,
     filling: Filling,
     /// It holds rows that are not ours, and is to be emptied.
     pub(super) removes_others_rows: bool,
     is_partitioned: bool,
+    /// When it is created: tables that others need come first.
+    place: usize,
 }
 
 impl Step {
@@ -88,16 +99,17 @@ impl Preparation<'_> {
         let mut present = self.planner.destination_tables(tables).await?;
         let mut with_rows = self.with_rows(tables, &present).await?;
         let mut parts = parts::read(self.context, self.source, tables).await?;
+        let structure = self.structure(tables, &present, &with_rows).await?;
         let mut steps = Vec::with_capacity(tables.len());
         for info in tables {
             let name = self.context.settings.destination_name(&info.name);
             let found = present.remove(&name);
             let heaps = Heaps::new(parts.get(&info.oid).map_or(&[][..], Vec::as_slice));
             let has_rows = with_rows.remove(&name);
-            steps.push(self.step(info, found.as_ref(), has_rows, heaps)?);
+            steps.push(self.step(info, found.as_ref(), has_rows, heaps, &structure)?);
         }
         self.refuse_referred(&steps).await?;
-        self.begin(&steps).await?;
+        self.begin(&steps, &structure).await?;
         let plans = self.planner.plan_catalog(tables).await?;
         let mut jobs = Vec::with_capacity(tables.len());
         for ((info, step), plan) in tables.iter().zip(steps).zip(plans) {
@@ -141,21 +153,62 @@ impl Preparation<'_> {
         self.earlier(info).is_some_and(|record| record.state != CopyState::Merging)
     }
 
+    /// What the destination lacks of the tables that are ours to create.
+    async fn structure(
+        &self,
+        tables: &[TableInfo],
+        present: &HashMap<QualifiedName, TableInfo>,
+        with_rows: &HashSet<QualifiedName>,
+    ) -> Result<Structure, PipelineError> {
+        let settings = &self.context.settings;
+        let mut requests: Vec<TableRequest> = Vec::with_capacity(tables.len());
+        for info in tables {
+            let name = settings.destination_name(&info.name);
+            if with_rows.contains(&name) && settings.on_existing(&info.name) == OnExisting::Refuse {
+                return Err(filling::refused(&name));
+            }
+            let found = present.get(&name);
+            let transform = self.planner.transform(&Arc::new(describe(info)), info, found)?;
+            let is_ours = self.is_created(info, found);
+            requests.push(request(self.context, info, &transform, is_ours));
+        }
+        // Foreign keys may point to tables that are copied already.
+        let others = requests_of_all(self.context, self.planner, |_| false)?;
+        let is_other = |other: &TableRequest| tables.iter().all(|info| info.oid != other.oid);
+        requests.extend(others.into_iter().filter(is_other));
+        let (source, destination) = (self.source, self.destination);
+        let sides = Sides { context: self.context, source, destination };
+        let structure = sides.plan(&requests).await?;
+        if !structure.lacks.is_empty() {
+            return Err(PipelineError::Preflight(lack_findings(&structure.lacks)));
+        }
+        for (object, note) in &structure.notes {
+            tracing::info!(object, note, "a created object differs from the source's");
+        }
+        Ok(structure)
+    }
+
+    /// Whether the destination's table is of our making, or about to be.
+    fn is_created(&self, info: &TableInfo, found: Option<&TableInfo>) -> bool {
+        match (found, self.earlier(info)) {
+            (None, _) => true,
+            (Some(_), Some(record)) => record.created,
+            (Some(_), None) => false,
+        }
+    }
+
     fn step(
         &self,
         info: &TableInfo,
         found: Option<&TableInfo>,
         has_rows: bool,
         Heaps { is_single, is_one_heap }: Heaps,
+        structure: &Structure,
     ) -> Result<Step, PipelineError> {
         let settings = &self.context.settings;
         let name = settings.destination_name(&info.name);
         let earlier = self.earlier(info);
-        let is_created = match (found, earlier) {
-            (None, _) => true,
-            (Some(_), Some(record)) => record.created,
-            (Some(_), None) => false,
-        };
+        let is_created = self.is_created(info, found);
         let is_replacing = earlier.is_some_and(|record| record.state == CopyState::Replacing);
         let filling = Filling::of(Found {
             table: found,
@@ -167,27 +220,33 @@ impl Preparation<'_> {
             on_existing: settings.on_existing(&info.name),
         });
         let filling = filling.ok_or_else(|| filling::refused(&name))?;
-        let transform = self.planner.transform(&Arc::new(describe(info)), info, found)?;
         if let (Filling::Merge, Some(found)) = (filling, found) {
+            let transform = self.planner.transform(&Arc::new(describe(info)), info, Some(found))?;
             let mapping = map(&transform, info, found);
             let mapping = mapping.map_err(|errors| schema_error(&info.name, &errors))?;
             filling::require_arbiter(&mapping)?;
         }
-        let creation = creation(info, &name, &transform, self.shape, found);
         let mut create_sql = Vec::new();
+        let mut partitions = Vec::new();
         let mut completion = Completion::default();
-        if is_created {
-            for note in creation.table.notes.iter().chain(&creation.constraints.notes) {
+        if let Some(planned) = structure.tables.get(&info.oid) {
+            for note in &planned.notes {
                 tracing::info!(table = %name, note, "created table differs from the source's");
             }
-            if found.is_none() {
-                create_sql = creation.table.statements;
-            }
-            completion.keys = creation.constraints.statements;
-            if !settings.snapshot.defer_indexes {
-                create_sql.extend(std::mem::take(&mut completion).statements().cloned());
-            }
+            create_sql = texts(&planned.create);
+            partitions.clone_from(&planned.partitions);
+            completion = Completion {
+                keys: texts(&planned.keys),
+                indexes: texts(&planned.indexes),
+                rest: texts(&planned.rest),
+            };
         }
+        let at_once = if settings.snapshot.defer_indexes {
+            Vec::new()
+        } else {
+            std::mem::take(&mut completion).statements().cloned().collect()
+        };
+        let owes = structure.foreign_keys.keys.iter().any(|key| key.source == info.oid);
         let record = TableRecord {
             source: info.name.clone(),
             destination: name.clone(),
@@ -206,17 +265,33 @@ impl Preparation<'_> {
             source_oid: Some(info.oid),
             published: None,
             partitions: None,
-            finished: true,
+            finished: !owes,
         };
         let is_partitioned = found.is_some_and(|found| found.kind == RelationKind::Partitioned);
+        let place = structure.order.iter().position(|oid| *oid == info.oid).unwrap_or(usize::MAX);
         let removes_others_rows = has_rows && filling != Filling::Merge;
-        Ok(Step { record, create_sql, completion, filling, removes_others_rows, is_partitioned })
+        Ok(Step {
+            record,
+            create_sql,
+            partitions,
+            at_once,
+            completion,
+            filling,
+            removes_others_rows,
+            is_partitioned,
+            place,
+        })
     }
 
     /// Creates or empties the tables and records them, in guarded transactions.
-    async fn begin(&self, steps: &[Step]) -> Result<(), PipelineError> {
-        let (emptied, others): (Vec<&Step>, Vec<&Step>) =
+    async fn begin(&self, steps: &[Step], structure: &Structure) -> Result<(), PipelineError> {
+        for statements in texts(&structure.before).chunks(STATEMENTS_PER_TRANSACTION) {
+            let done = self.transaction(statements.iter().cloned(), &[]).await;
+            done.map_err(creating())?;
+        }
+        let (emptied, mut others): (Vec<&Step>, Vec<&Step>) =
             steps.iter().partition(|step| step.filling == Filling::EmptyBefore);
+        others.sort_by_key(|step| step.place);
         self.empty(&emptied).await?;
         for batch in others.chunks(TABLES_PER_TRANSACTION) {
             if self.transaction(std::iter::empty(), batch).await.is_ok() {
@@ -228,6 +303,25 @@ impl Preparation<'_> {
                     .await
                     .map_err(|error| of_table(step, error))?;
             }
+        }
+        for step in steps {
+            self.add_partitions(step).await.map_err(|error| of_table(step, error))?;
+        }
+        Ok(())
+    }
+
+    /// Partitions come in transactions of their own: there may be thousands. Whatever is built
+    /// before the rows needs them.
+    async fn add_partitions(&self, step: &Step) -> Result<(), tokio_postgres::Error> {
+        for partitions in step.partitions.chunks(TABLES_PER_TRANSACTION) {
+            let statements = partitions.iter().flat_map(|partition| {
+                partition.create.iter().chain(std::iter::once(&partition.attach))
+            });
+            let statements: Vec<String> = statements.map(|made| made.sql.clone()).collect();
+            self.transaction(statements.into_iter(), &[]).await?;
+        }
+        for statements in step.at_once.chunks(STATEMENTS_PER_TRANSACTION) {
+            self.transaction(statements.iter().cloned(), &[]).await?;
         }
         Ok(())
     }
@@ -252,6 +346,14 @@ impl Preparation<'_> {
         }
         done
     }
+}
+
+fn texts(statements: &[Statement]) -> Vec<String> {
+    statements.iter().map(|statement| statement.sql.clone()).collect()
+}
+
+fn creating() -> impl FnOnce(tokio_postgres::Error) -> PipelineError {
+    PipelineError::query(Side::Destination, "creating schemas, types and sequences")
 }
 
 pub(super) fn of_table(step: &Step, source: tokio_postgres::Error) -> PipelineError {

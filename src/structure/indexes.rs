@@ -1,0 +1,185 @@
+//! Indexes and the constraints that stand on them, extended statistics, and what is said of them.
+//!
+//! A partitioned table's index is built last and without ONLY: the server then finds the indexes of
+//! its partitions, which are there under their own names, and attaches them.
+
+use super::Statement;
+use super::names::{with_inserted, with_listed_columns};
+use super::scope::{Scope, comment_sql, options, options_sql};
+use super::table::{Passage, Table, VERSION_18, left_out};
+use crate::pg::catalog::structure::{IndexRow, StatisticsRow};
+use crate::pg::ident::{QualifiedName, identifier, literal};
+
+/// The first version with NULLS NOT DISTINCT.
+const NULLS_NOT_DISTINCT_SINCE: i32 = 15;
+
+/// What is built after a table's load.
+#[derive(Debug, Default)]
+pub(super) struct Built {
+    /// In order.
+    pub(super) keys: Vec<Statement>,
+    /// Each for itself.
+    pub(super) indexes: Vec<Statement>,
+    /// In order, after all others.
+    pub(super) rest: Vec<Statement>,
+}
+
+impl Built {
+    pub(super) fn append(&mut self, mut other: Built) {
+        self.keys.append(&mut other.keys);
+        self.indexes.append(&mut other.indexes);
+        self.rest.append(&mut other.rest);
+    }
+}
+
+pub(super) fn build(scope: &Scope<'_>, table: &mut Table<'_>, rows: &[&IndexRow]) -> Built {
+    let mut built = Built::default();
+    for row in rows {
+        if let Err(reason) = one_index(scope, table, row, &mut built) {
+            table.notes.push(left_out("index", &row.name, &reason));
+        }
+    }
+    built
+}
+
+fn one_index(
+    scope: &Scope<'_>,
+    table: &Table<'_>,
+    row: &IndexRow,
+    built: &mut Built,
+) -> Result<(), String> {
+    if !row.is_valid {
+        return Err("it is not valid at the source".to_owned());
+    }
+    let passage = table.passage(&row.columns)?;
+    scope.usable(Some(row.oid), &row.tail)?;
+    if let Some(oid) = row.constraint_oid {
+        scope.usable(Some(oid), "")?;
+    }
+    fits_version(row, scope.present.version())?;
+    let is_new_primary = row.is_primary && !scope.present.has_primary_key(&table.name);
+    let (name, is_there) = scope.index_name(&table.name, &row.name);
+    if !is_there && (is_new_primary || !row.is_primary) {
+        let statement = statement(scope, table, row, &name, &passage);
+        if row.constraint_name.is_some() || row.is_replica_identity {
+            built.keys.push(statement);
+        } else if row.is_partitioned && table.is_partitioned {
+            built.rest.push(statement);
+        } else {
+            built.indexes.push(statement);
+        }
+    }
+    marks(table, row, &name, built);
+    Ok(())
+}
+
+fn fits_version(row: &IndexRow, version: i32) -> Result<(), String> {
+    if row.nulls_not_distinct && version < NULLS_NOT_DISTINCT_SINCE {
+        return Err("the destination's version has no NULLS NOT DISTINCT".to_owned());
+    }
+    if row.is_temporal && version < VERSION_18 {
+        return Err("the destination's version has no WITHOUT OVERLAPS".to_owned());
+    }
+    Ok(())
+}
+
+fn statement(
+    scope: &Scope<'_>,
+    table: &Table<'_>,
+    row: &IndexRow,
+    name: &str,
+    passage: &Passage,
+) -> Statement {
+    let (on, quoted) = (table.name.sql(), identifier(name));
+    let wrapped = |sql: String| match passage {
+        Passage::Renamed if row.has_expression => table.under_source_names(&sql),
+        _ => sql,
+    };
+    let columns = |text: &str| match passage {
+        Passage::Renamed if !row.has_expression => {
+            with_listed_columns(text, |column| table.renamed(column))
+        }
+        _ => text.to_owned(),
+    };
+    let (Some(_), Some(definition)) = (&row.constraint_name, &row.constraint_definition) else {
+        let unique = if row.is_unique { "UNIQUE " } else { "" };
+        let tail = columns(&scope.names.text(&row.tail));
+        let sql = format!("CREATE {unique}INDEX {quoted} ON {on} USING {tail}");
+        let object = QualifiedName::new(&table.name.schema, name);
+        return Statement::new(format!("index {}", object.sql()), wrapped(sql));
+    };
+    let mut definition = columns(&scope.names.text(definition));
+    // An exclusion constraint's definition has its storage parameters in it.
+    let options = options_sql(&options(row.options.as_ref()), scope.present.version());
+    if let Some(options) = options.filter(|_| !row.is_exclusion || row.is_temporal) {
+        definition = with_inserted(&definition, &format!("WITH {options}"), "DEFERRABLE");
+    }
+    let sql = format!("ALTER TABLE {on} ADD CONSTRAINT {quoted} {definition}");
+    Statement::new(format!("constraint {quoted} of table {on}"), wrapped(sql))
+}
+
+/// What is said of an index once it is there.
+fn marks(table: &Table<'_>, row: &IndexRow, name: &str, built: &mut Built) {
+    let (on, quoted) = (table.name.sql(), identifier(name));
+    let index = QualifiedName::new(&table.name.schema, name).sql();
+    let object = format!("index {index}");
+    if row.is_replica_identity {
+        let sql = format!("ALTER TABLE ONLY {on} REPLICA IDENTITY USING INDEX {quoted}");
+        built.keys.push(Statement::new(&object, sql));
+    }
+    for (number, target) in &row.statistics {
+        let sql = format!("ALTER INDEX {index} ALTER COLUMN {number} SET STATISTICS {target}");
+        built.rest.push(Statement::new(&object, sql));
+    }
+    if row.is_clustered {
+        let sql = format!("ALTER TABLE {on} CLUSTER ON {quoted}");
+        built.rest.push(Statement::new(&object, sql));
+    }
+    if let Some(text) = &row.comment {
+        built.rest.push(Statement::new(&object, comment_sql(&format!("INDEX {index}"), text)));
+    }
+    if let Some(text) = &row.constraint_comment {
+        let sql = comment_sql(&format!("CONSTRAINT {quoted} ON {on}"), text);
+        built.rest.push(Statement::new(format!("constraint {quoted} of table {on}"), sql));
+    }
+}
+
+/// Extended statistics: no row depends on them.
+pub(super) fn statistics(
+    scope: &Scope<'_>,
+    table: &mut Table<'_>,
+    rows: &[&StatisticsRow],
+) -> Vec<Statement> {
+    let mut statements = Vec::new();
+    for row in rows {
+        let name = scope.names.object(&QualifiedName::new(&row.schema, &row.name));
+        if scope.present.has_statistics(&name) {
+            continue;
+        }
+        let usable = scope.usable(Some(row.oid), &row.tail);
+        let passage = match usable.and_then(|()| table.passage(&row.columns)) {
+            Ok(passage) => passage,
+            Err(reason) => {
+                table.notes.push(left_out("statistics", &row.name, &reason));
+                continue;
+            }
+        };
+        let (quoted, on) = (name.sql(), table.name.sql());
+        let tail = scope.names.text(&row.tail);
+        let mut sql = format!("CREATE STATISTICS {quoted} {tail} FROM {on}");
+        if matches!(passage, Passage::Renamed) {
+            sql = table.under_source_names(&sql);
+        }
+        let object = format!("statistics {quoted}");
+        statements.push(Statement::new(&object, sql));
+        if let Some(target) = row.target {
+            let sql = format!("ALTER STATISTICS {quoted} SET STATISTICS {target}");
+            statements.push(Statement::new(&object, sql));
+        }
+        if let Some(text) = &row.comment {
+            let sql = format!("COMMENT ON STATISTICS {quoted} IS {}", literal(text).trim_start());
+            statements.push(Statement::new(&object, sql));
+        }
+    }
+    statements
+}
