@@ -437,6 +437,13 @@ pub async fn forget(
     }
 }
 
+/// The pipelines that the schema remembers, one-off snapshots among them.
+pub async fn pipelines(client: &Client, schema: &str) -> Result<Vec<String>, CheckpointError> {
+    let query = format!("SELECT pipeline FROM {}.checkpoint", identifier(schema));
+    let rows = client.query(&query, &[]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
 /// How many pipelines the state schema knows.
 pub async fn pipeline_count(client: &Client, schema: &str) -> Result<i64, CheckpointError> {
     let query = format!("SELECT count(*) FROM {}.checkpoint", identifier(schema));

@@ -102,8 +102,8 @@ pub(crate) enum Verb {
     Schema(SchemaArgs),
     /// The last step of a migration (not yet)
     Cutover(OutputArgs),
-    /// Print a configuration made by looking at both servers (not yet)
-    Init(NoArgs),
+    /// Print a configuration made by looking at both servers; creates nothing
+    Init(InitArgs),
     /// Forget the pipeline: slot, own publications, checkpoint, local state; never user tables
     Reset(ResetArgs),
     /// Print the JSON schema of the configuration file
@@ -114,10 +114,41 @@ pub(crate) enum Verb {
     Man(ManArgs),
 }
 
-// === arguments that several verbs share ===
+impl Verb {
+    /// How its result is wanted; for people where the verb has no choice.
+    pub(crate) fn output(&self) -> Output {
+        let args = match self {
+            Verb::Snapshot(SnapshotArgs { tables, .. })
+            | Verb::Verify(VerifyArgs { tables, .. })
+            | Verb::Resync(ResyncArgs { tables, .. })
+            | Verb::Preview(PreviewArgs { tables, .. })
+            | Verb::Pause(tables)
+            | Verb::Resume(tables)
+            | Verb::DeadLetters(DeadLettersArgs {
+                action:
+                    DeadLettersAction::List(tables)
+                    | DeadLettersAction::Retry(tables)
+                    | DeadLettersAction::Discard(tables),
+            })
+            | Verb::Schema(SchemaArgs {
+                action: SchemaAction::Plan(tables) | SchemaAction::Apply(tables),
+            }) => &tables.output,
+            Verb::Check(CheckArgs { output, .. })
+            | Verb::Status(StatusArgs { output, .. })
+            | Verb::Wait(WaitArgs { output, .. })
+            | Verb::Reset(ResetArgs { output, .. })
+            | Verb::Cutover(output) => output,
+            Verb::Run(_)
+            | Verb::Init(_)
+            | Verb::ConfigSchema
+            | Verb::Completions(_)
+            | Verb::Man(_) => return Output::Human,
+        };
+        args.output
+    }
+}
 
-#[derive(Debug, Args)]
-pub(crate) struct NoArgs {}
+// === arguments that several verbs share ===
 
 #[derive(Debug, Args)]
 pub(crate) struct OutputArgs {
@@ -270,6 +301,12 @@ pub(crate) struct ResyncArgs {
     pub(crate) truncate: bool,
     #[command(flatten)]
     pub(crate) yes: YesArgs,
+    #[command(flatten)]
+    pub(crate) retry: RetryArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
     #[command(flatten)]
     pub(crate) retry: RetryArgs,
 }

@@ -19,7 +19,7 @@ pub(crate) async fn execute(settings: Settings, args: CheckArgs) -> ExitCode {
     let attempt = async || Box::pin(check(&context)).await;
     let report = patience::retry(args.retry.wait, attempt, |report| report.may_mend_itself()).await;
     for failure in &report.failures {
-        exit::failed_pipeline(failure);
+        exit::log_failure(failure);
     }
     let text = match args.output.output {
         Output::Human => render_human(&report),

@@ -15,6 +15,7 @@ mod completions;
 mod config_schema;
 pub mod confirm;
 pub mod exit;
+mod init;
 pub mod logging;
 mod man;
 pub mod output;
@@ -49,6 +50,7 @@ const RUNTIME_THREAD_COUNT: usize = 2;
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let global = &cli.global;
+    output::choose(cli.verb.output());
     match cli.verb {
         Verb::Run(args) => {
             configured(global, Purpose::Run, |settings| start(run::execute(settings, args)))
@@ -81,7 +83,12 @@ pub fn main() -> ExitCode {
         Verb::DeadLetters(_) => not_built("dead-letters"),
         Verb::Schema(_) => not_built("schema"),
         Verb::Cutover(_) => not_built("cutover"),
-        Verb::Init(_) => not_built("init"),
+        Verb::Init(args) => {
+            let has_patterns = !global.include.is_empty();
+            configured(global, Purpose::Other, |settings| {
+                start(init::execute(settings, args, has_patterns))
+            })
+        }
     }
 }
 
@@ -116,6 +123,12 @@ fn configured(
 
 /// All errors at once: for people, unless JSON was asked for by name.
 fn report(errors: &ConfigErrors, format: LogFormat) {
+    let count = errors.iter().count();
+    let reason = match errors.iter().next() {
+        Some(error) if count == 1 => error.to_string(),
+        _ => format!("{count} errors in the configuration"),
+    };
+    output::config_failure(&errors.objects(), &reason);
     let mut stderr = std::io::stderr().lock();
     let text = match format {
         LogFormat::Json => errors.render_json(),

@@ -56,6 +56,7 @@ pub(crate) async fn execute(settings: Settings, args: ResetArgs) -> ExitCode {
         Ok(forgotten) => show(&context.settings.pipeline, &forgotten, args.output.output),
         Err(ResetError::Pipeline(error)) => exit::failed_pipeline(&error),
         Err(error) => {
+            output::failure(None, &exit::chain(&error), error.hint().as_deref());
             tracing::error!(hint = error.hint(), "{}", exit::chain(&error));
             ExitCode::FAILURE
         }
@@ -75,8 +76,7 @@ fn show(pipeline: &str, forgotten: &Forgotten, output: Output) -> ExitCode {
                 left: &forgotten.left,
                 notes: &forgotten.notes,
             };
-            let text = serde_json::to_string(&json).expect("plain data becomes JSON");
-            format!("{text}\n")
+            output::json(&json)
         }
     });
     if ok { printed } else { ExitCode::FAILURE }

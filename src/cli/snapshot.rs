@@ -43,10 +43,13 @@ async fn snapshot(settings: Settings, args: SnapshotArgs) -> ExitCode {
             output::print(&report::render(&pipeline, &report, args.tables.output.output))
         }
         BackfillEnd::Interrupted(unfinished) => {
-            tracing::warn!("interrupted; {}", kept(unfinished));
+            let message = format!("interrupted; {}", kept(unfinished));
+            output::failure(None, &message, None);
+            tracing::warn!("{message}");
             signalled.exit_code().unwrap_or(ExitCode::from(exit::INTERRUPTED))
         }
-        BackfillEnd::Failed { code, unfinished, .. } => {
+        BackfillEnd::Failed { code, error, unfinished } => {
+            output::failure(Some(code), &error.chain(), error.hint().as_deref());
             if unfinished.chosen_count > 0 {
                 tracing::warn!("not finished; {}", kept(unfinished));
             }

@@ -24,8 +24,11 @@ const SCHEMA_VERSION: u32 = 1;
 const ANSWER_LIMIT: Duration = Duration::from_secs(1);
 
 #[derive(Serialize)]
-struct Json {
+struct Json<'a> {
     schema_version: u32,
+    pipeline: &'a str,
+    /// The same as `reached`, under the name that all verbs share.
+    ok: bool,
     reached: bool,
     /// The agent's state where it told one.
     state: Option<String>,
@@ -55,7 +58,9 @@ pub(crate) async fn execute(settings: Settings, args: WaitArgs) -> ExitCode {
     let seconds = started.elapsed().as_secs_f64();
     let (code, printed) = match args.output.output {
         Output::Human => human(&end, seconds),
-        Output::Json => (exit_code(&end), output::print(&json(end, seconds))),
+        Output::Json => {
+            (exit_code(&end), output::print(&json(&context.settings.pipeline, end, seconds)))
+        }
     };
     code.unwrap_or(printed)
 }
@@ -92,7 +97,7 @@ fn human(end: &WaitEnd, seconds: f64) -> (Option<ExitCode>, ExitCode) {
     }
 }
 
-fn json(end: WaitEnd, seconds: f64) -> String {
+fn json(pipeline: &str, end: WaitEnd, seconds: f64) -> String {
     let reached = matches!(end, WaitEnd::Reached(_));
     let (standing, code, reason) = match end {
         WaitEnd::Reached(standing) => (standing, None, None),
@@ -104,6 +109,8 @@ fn json(end: WaitEnd, seconds: f64) -> String {
     };
     let json = Json {
         schema_version: SCHEMA_VERSION,
+        pipeline,
+        ok: reached,
         reached,
         state: Some(standing.state).filter(|state| !state.is_empty()),
         applied: standing.applied,
@@ -112,6 +119,5 @@ fn json(end: WaitEnd, seconds: f64) -> String {
         reason,
         seconds,
     };
-    let text = serde_json::to_string(&json).expect("plain data becomes JSON");
-    format!("{text}\n")
+    output::json(&json)
 }

@@ -104,20 +104,28 @@ impl ConfigErrors {
     /// For machines: one JSON object a line, in the form of the log. Ends with a newline.
     pub fn render_json(&self) -> String {
         let mut text = String::new();
+        for object in self.objects() {
+            text.push_str(&object.to_string());
+            text.push('\n');
+        }
+        text
+    }
+
+    /// Each error as a JSON object with its place.
+    pub fn objects(&self) -> Vec<serde_json::Value> {
+        let mut objects = Vec::with_capacity(self.0.len());
         for error in &self.0 {
             let (file, line, column) = match &error.place {
                 ErrorPlace::Line { name, line, column } => (Some(name), Some(line), Some(column)),
                 ErrorPlace::File { name } => (Some(name), None, None),
                 ErrorPlace::Outside(_) => (None, None, None),
             };
-            let object = serde_json::json!({
+            objects.push(serde_json::json!({
                 "level": "ERROR", "code": "E_CONFIG", "message": error.to_string(), "file": file,
                 "line": line, "column": column, "key": error.key, "hint": error.hint,
-            });
-            text.push_str(&object.to_string());
-            text.push('\n');
+            }));
         }
-        text
+        objects
     }
 }
 

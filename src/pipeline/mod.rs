@@ -36,6 +36,7 @@ pub mod stream;
 pub mod stream_tables;
 mod structure_findings;
 pub mod supervise;
+pub mod survey;
 pub mod wait;
 
 pub use run::{RunOptions, run};

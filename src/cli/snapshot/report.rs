@@ -106,6 +106,7 @@ fn json(pipeline: &str, report: &BackfillReport) -> Value {
     json!({
         "schema_version": SCHEMA_VERSION,
         "pipeline": pipeline,
+        "ok": true,
         "tables": tables,
         "totals": {
             "tables": totals.table_count,

@@ -96,6 +96,12 @@ impl Keys {
         self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 
+    /// All pairs but those of the keys `left_out`.
+    pub(super) fn besides(&self, left_out: &[&str]) -> Vec<(String, String)> {
+        let pairs = self.0.iter().filter(|(key, _)| !left_out.contains(&key.as_str()));
+        pairs.cloned().collect()
+    }
+
     pub(super) fn parsed<T: FromStr<Err = String> + Default>(
         &self,
         key: &str,

@@ -7,6 +7,7 @@
 mod keys;
 mod options;
 mod passfile;
+mod render;
 mod text;
 mod words;
 
@@ -36,6 +37,9 @@ pub struct ConnInfo {
     pub target_session_attrs: TargetSessionAttrs,
     /// Stands in front of the purpose instead of `sync-agent/<pipeline>`.
     pub application_name: Option<String>,
+    /// The keys as given, by the text or by variables, in order: without who, where, which
+    /// database, and never the password.
+    pub given: Vec<(String, String)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,6 +170,7 @@ impl ConnInfo {
             network: network_options(&keys)?,
             target_session_attrs: keys.parsed("target_session_attrs")?,
             application_name: keys.get("application_name").map(str::to_owned),
+            given: keys.besides(&["user", "password", "host", "hostaddr", "port", "dbname"]),
         })
     }
 
