@@ -229,7 +229,7 @@ pub(crate) struct CheckArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
-    /// Look again and again (not yet)
+    /// Look again every second, until Ctrl-C; redraws on a terminal, else one block or line a look
     #[arg(long, conflicts_with = "probe")]
     pub(crate) watch: bool,
     /// For health checks: exit 0 when the agent answers (as /live), else print only the reason

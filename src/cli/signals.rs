@@ -13,6 +13,8 @@ use crate::cli::exit::{INTERRUPTED, TERMINATED};
 pub(crate) enum OnFirst {
     /// Cancels the token; the process ends when its work has.
     Graceful,
+    /// The same without a word: the terminal is in use, and there is nothing to roll back.
+    Quiet,
     /// Ends the process with 130 or 143: nothing has to be brought to an end.
     Exit,
 }
@@ -44,10 +46,15 @@ pub(crate) fn watch(shutdown: CancellationToken, on_first: OnFirst) -> Signalled
         }
         // It is the first: nobody has set it.
         let _ = first.0.set(code);
-        tracing::info!("stopping; a second signal forces it");
+        let is_graceful = on_first == OnFirst::Graceful;
+        if is_graceful {
+            tracing::info!("stopping; a second signal forces it");
+        }
         shutdown.cancel();
         let code = next(&mut interrupt, &mut terminate).await;
-        tracing::warn!("forced to stop; the batch in hand is rolled back by the destination");
+        if is_graceful {
+            tracing::warn!("forced to stop; the batch in hand is rolled back by the destination");
+        }
         std::process::exit(i32::from(code));
     });
     signalled

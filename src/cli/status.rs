@@ -4,6 +4,9 @@
 //! agent of this pipeline answers, the same question as `/live`: the databases' state does not make
 //! it fail, so that a container is not restarted for a server that is away.
 
+mod screen;
+mod watch;
+
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -19,6 +22,7 @@ use crate::config::settings::Settings;
 use crate::http;
 use crate::pipeline::code::Code;
 use crate::pipeline::context::Context;
+use crate::pipeline::error::PipelineError;
 use crate::pipeline::observe::observe;
 use crate::pipeline::patience;
 use crate::pipeline::status::{Status, render_human};
@@ -28,43 +32,45 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(3);
 
 /// A status, and who told it.
 #[derive(Serialize)]
-struct Shown<'a> {
+struct Shown {
     /// `agent` or `servers`.
     seen_from: &'static str,
     /// The agent's address, or why it was not asked.
     seen_at: String,
     #[serde(flatten)]
-    status: &'a Status,
+    status: Status,
 }
 
 pub(crate) async fn execute(settings: Settings, args: StatusArgs) -> ExitCode {
     if args.watch {
-        return exit::refuse(Code::E_CONFIG, "not yet: flag --watch of \"status\" is not built");
+        return Box::pin(watch::watch(settings, args)).await;
     }
     signals::watch(CancellationToken::new(), signals::OnFirst::Exit);
-    let answer = ask_agent(&settings).await;
     if args.probe {
+        let answer = ask_agent(&settings).await;
         return probe(&settings, answer);
     }
-    let no_answer = match answer {
-        Ok((status, address)) => {
-            let seen_at = address.to_string();
-            return show(&Shown { seen_from: "agent", seen_at, status: &status }, &args);
-        }
+    let context = Context::of_verb(Arc::new(settings));
+    match first_look(&context, args.retry.wait).await {
+        Ok(shown) => output::print(&shown.render(args.output.output)),
+        Err(error) => exit::failed_pipeline(&error),
+    }
+}
+
+/// The agent is asked once; where none answers, the servers are looked at for as long as `wait`
+/// allows.
+async fn first_look(context: &Context, wait: Option<Duration>) -> Result<Shown, PipelineError> {
+    let no_answer = match ask_agent(&context.settings).await {
+        Ok(answer) => return Ok(Shown::by_agent(answer)),
         Err(reason) => reason,
     };
-    let context = Context::of_verb(Arc::new(settings));
-    let attempt = async || Box::pin(observe(&context)).await;
+    let attempt = async || Box::pin(observe(context)).await;
     let is_passing = |seen: &Result<_, _>| seen.as_ref().is_err_and(patience::may_mend_itself);
-    match patience::retry(args.retry.wait, attempt, is_passing).await {
-        Ok(status) => {
-            show(&Shown { seen_from: "servers", seen_at: no_answer, status: &status }, &args)
-        }
-        Err(error) => {
-            tracing::info!("{no_answer}");
-            exit::failed_pipeline(&error)
-        }
+    let seen = patience::retry(wait, attempt, is_passing).await;
+    if seen.is_err() {
+        tracing::info!("{no_answer}");
     }
+    Ok(Shown { seen_from: "servers", seen_at: no_answer, status: seen? })
 }
 
 /// The running agent's status, or why there is none.
@@ -90,18 +96,19 @@ fn probe(settings: &Settings, answer: Result<(Status, SocketAddr), String>) -> E
     }
 }
 
-fn show(shown: &Shown<'_>, args: &StatusArgs) -> ExitCode {
-    output::print(&match args.output.output {
-        Output::Human => {
-            let origin = match shown.seen_from {
-                "agent" => format!("the running agent at {}", shown.seen_at),
-                _ => format!("the servers ({})", shown.seen_at),
-            };
-            format!("seen from  {origin}\n{}", render_human(shown.status))
+impl Shown {
+    fn by_agent((status, address): (Status, SocketAddr)) -> Shown {
+        Shown { seen_from: "agent", seen_at: address.to_string(), status }
+    }
+
+    fn render(&self, output: Output) -> String {
+        if output == Output::Json {
+            return output::json(self);
         }
-        Output::Json => {
-            let text = serde_json::to_string(shown).expect("plain data becomes JSON");
-            format!("{text}\n")
-        }
-    })
+        let origin = match self.seen_from {
+            "agent" => format!("the running agent at {}", self.seen_at),
+            _ => format!("the servers ({})", self.seen_at),
+        };
+        format!("seen from  {origin}\n{}", render_human(&self.status))
+    }
 }

@@ -6,10 +6,12 @@ use crate::support::agent::Output;
 use crate::support::cluster::{Cluster, pair};
 
 mod check;
+mod init;
 mod reset;
 mod resync;
 mod status;
 mod wait;
+mod watch;
 
 async fn with_table() -> (Cluster, Cluster) {
     let (source, destination) = pair().await;

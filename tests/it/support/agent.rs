@@ -101,6 +101,19 @@ impl Agent {
         self.sections.clear();
     }
 
+    /// A whole configuration file instead of all that was set.
+    pub(crate) fn configured_by(mut self, text: &str) -> Self {
+        self.settings.clear();
+        self.sections = format!("{text}\n");
+        self
+    }
+
+    /// Found at the other one's address: its configuration is in use here.
+    pub(crate) fn listening_as(mut self, other: &Agent) -> Self {
+        self.http_port = other.http_port;
+        self
+    }
+
     /// An environment variable of the agent.
     pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.to_owned(), value.to_owned()));
@@ -220,6 +233,12 @@ impl Agent {
     /// The same, with everything in the arguments.
     pub(crate) async fn verb_without_file(&self, arguments: &[&str]) -> Output {
         self.run_to_the_end(self.bare_command(), arguments).await
+    }
+
+    /// A verb that goes on until it is told to stop; what it says on stderr is not kept.
+    pub(crate) fn spawn_verb(&self, arguments: &[&str], stdout: impl Into<Stdio>) -> Guarded {
+        let mut command = self.command();
+        Guarded::spawn(command.args(arguments).stdout(stdout).stderr(Stdio::null()))
     }
 
     async fn run_to_the_end(&self, mut command: Command, arguments: &[&str]) -> Output {

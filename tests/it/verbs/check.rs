@@ -40,7 +40,7 @@ async fn check_names_everything_that_is_missing_on_both_sides_at_once() {
 }
 
 /// What the server counts up for every transaction that writes anything at all.
-async fn next_transaction(server: &Cluster) -> String {
+pub(super) async fn next_transaction(server: &Cluster) -> String {
     server.scalar("SELECT pg_snapshot_xmax(pg_current_snapshot())").await
 }
 
