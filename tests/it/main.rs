@@ -40,6 +40,8 @@ mod support;
 mod tls;
 /// Unchanged large values.
 mod toast;
+/// The tour of the README, word for word.
+mod tour;
 /// Column steps, the same in the copy and in the tail.
 mod transform;
 /// TRUNCATE among other changes.
