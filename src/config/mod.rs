@@ -11,6 +11,7 @@ mod file;
 pub mod load;
 mod merge;
 pub mod pattern;
+pub mod places;
 mod problems;
 pub mod schema;
 pub mod secret;

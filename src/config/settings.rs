@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::pattern::Pattern;
+use crate::config::places::Places;
 use crate::pg::conninfo::ConnInfo;
 use crate::pg::dial::PasswordSource;
 use crate::pg::ident::QualifiedName;
@@ -26,6 +27,8 @@ pub struct Settings {
     pub tables: Vec<TableSettings>,
     /// How many `[[query]]` entries `run` leaves aside.
     pub query_count: usize,
+    /// Where all of this was written.
+    pub places: Places,
 }
 
 #[derive(Clone, Debug)]

@@ -6,6 +6,7 @@ use crate::apply::preflight::can_set_replica_role;
 use crate::checkpoint::row::{self, Checkpoint};
 use crate::checkpoint::schema;
 use crate::checkpoint::tables::{CopyState, TableRecord};
+use crate::config::settings::Settings;
 use crate::model::finding::{Finding, Severity, Side};
 use crate::pg::catalog::{self, ServerFacts};
 use crate::pg::client::Client;
@@ -66,7 +67,7 @@ pub async fn look_as(
         Some(source_facts.version.clone()),
         Some(destination_facts.version.clone()),
     );
-    refuse_same_database(&source_facts, &destination_facts)?;
+    refuse_same_database(&context.settings, &source_facts, &destination_facts)?;
     let sql = &context.checkpoint;
     let (remembered, mut records) = if schema::exists(destination, &sql.schema).await? {
         let remembered = row::read(destination, sql).await?;
@@ -102,6 +103,7 @@ pub async fn look_as(
 }
 
 pub(super) fn refuse_same_database(
+    settings: &Settings,
     source: &ServerFacts,
     destination: &ServerFacts,
 ) -> Result<(), PipelineError> {
@@ -110,7 +112,8 @@ pub(super) fn refuse_same_database(
     }
     Err(PipelineError::Config {
         message: format!(
-            "source.url and destination.url lead to the same database (\"{}\"): the agent would replicate into what it reads",
+            "{}: leads to the same database as source.url (\"{}\"): the agent would replicate into what it reads",
+            settings.places.key(&["destination", "url"]),
             source.database
         ),
     })

@@ -17,7 +17,7 @@ use crate::pg::client::Client;
 use crate::pg::ident::QualifiedName;
 use crate::pg::oid::{self, Oid};
 use crate::pipeline::error::PipelineError;
-use crate::transform::{PlanInput, TransformPlan, TypeFacts};
+use crate::transform::{PlanError, PlanInput, TransformPlan, TypeFacts};
 
 /// A planned table.
 #[derive(Debug)]
@@ -197,12 +197,22 @@ impl Planner {
         })
         .map_err(|errors| {
             let is_schema = errors.iter().any(|error| error.is_schema_change());
-            let message = join(errors.iter().map(|error| format!("{error}. {}", error.hint())));
+            let described = |error: &PlanError| format!("{error}. {}", error.hint());
             if is_schema {
-                PipelineError::Schema { table: table.name.clone(), message, lsn: None }
-            } else {
-                PipelineError::Config { message }
+                let message = join(errors.iter().map(described));
+                return PipelineError::Schema { table: table.name.clone(), message, lsn: None };
             }
+            let settings = &self.settings;
+            let index = settings.tables.iter().position(|entry| entry.name == table.name);
+            let placed = |error: &PlanError| match index {
+                Some(index) => {
+                    let place = settings.places.column(index, &error.column);
+                    format!("{place}: {}", described(error))
+                }
+                None => described(error),
+            };
+            let lines: Vec<String> = errors.iter().map(placed).collect();
+            PipelineError::Config { message: lines.join("\n") }
         })
     }
 }

@@ -77,13 +77,18 @@ fn unmatched(settings: &Settings, relations: &[RelationSummary]) -> Vec<String> 
     let mut messages: Vec<String> = settings
         .include
         .iter()
-        .filter(|pattern| !relations.iter().any(|relation| pattern.matches(&relation.name)))
-        .map(|pattern| format!("include: pattern {pattern} matches no table at the source"))
+        .enumerate()
+        .filter(|(_, pattern)| !relations.iter().any(|relation| pattern.matches(&relation.name)))
+        .map(|(index, pattern)| {
+            let place = settings.places.include(index);
+            format!("{place}: pattern {pattern} matches no table at the source")
+        })
         .collect();
-    for table in &settings.tables {
+    for (index, table) in settings.tables.iter().enumerate() {
         let exists = relations.iter().any(|relation| relation.name == table.name);
         if !exists {
-            messages.push(format!("[[table]] {}: no such table at the source", table.name.sql()));
+            let place = settings.places.table(index);
+            messages.push(format!("{place}: no table {} at the source", table.name.sql()));
         }
     }
     messages

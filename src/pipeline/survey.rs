@@ -64,7 +64,7 @@ pub async fn survey(context: &Context) -> Result<Survey, PipelineError> {
     let (source, destination) = (source?, destination?);
     let source_facts = catalog::server_facts(&source).await.map_err(at_source())?;
     let destination_facts = catalog::server_facts(&destination).await.map_err(at_destination())?;
-    refuse_same_database(&source_facts, &destination_facts)?;
+    refuse_same_database(&context.settings, &source_facts, &destination_facts)?;
     let mut findings = source_preflight::server_findings(&source_facts);
     findings.extend(destination_preflight::server_findings(&destination_facts, &source_facts));
     findings.retain(|finding| finding.severity != Severity::Info);

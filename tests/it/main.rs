@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+/// Broken configurations: place, key, no side effects.
+mod broken_config;
 /// What the agent asks a server about itself and its objects.
 mod catalog;
 /// Bad input, and the verbs that end by themselves.

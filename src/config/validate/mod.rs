@@ -24,6 +24,7 @@ use crate::config::file::{
 };
 use crate::config::load::Purpose;
 use crate::config::pattern::Pattern;
+use crate::config::places::Places;
 use crate::config::problems::Problems;
 use crate::config::secret::Environment;
 use crate::config::settings::{
@@ -88,6 +89,7 @@ impl Check<'_> {
             limits: self.limits(file.limits.as_ref()),
             snapshot: self.snapshot(file.snapshot.as_ref()),
             apply: self.apply(file.apply.as_ref()),
+            places: Places::of(self.document),
             query_count: file.query.as_ref().map_or(0, Vec::len),
             pipeline,
             include,

@@ -61,7 +61,7 @@ impl Look {
             Some(source_facts.version.clone()),
             Some(destination_facts.version.clone()),
         );
-        refuse_same_database(&source_facts, &destination_facts)?;
+        refuse_same_database(&context.settings, &source_facts, &destination_facts)?;
         let selection = select_for_copy(source, &context.settings).await?;
         let chosen = choose(&selection, only)?;
         let mut look = Look {

@@ -120,11 +120,11 @@ impl Agent {
         self
     }
 
-    fn config_file(&self) -> PathBuf {
+    pub(crate) fn config_file(&self) -> PathBuf {
         self.files.path().join("sync-agent.toml")
     }
 
-    fn state_dir(&self) -> PathBuf {
+    pub(crate) fn state_dir(&self) -> PathBuf {
         self.files.path().join("state")
     }
 
