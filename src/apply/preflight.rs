@@ -60,6 +60,9 @@ pub async fn findings(
     if !can_set_replica_role(client).await? {
         findings.push(server::replica_role_finding(request.facts));
     }
+    if !catalog::may_use_temporary(client).await? {
+        findings.push(server::temporary_finding(request.facts));
+    }
     let schemas = schemas(client, request).await?;
     findings.extend(state_findings(client, request, &schemas).await?);
     findings.extend(tables::existing_findings(client, request).await?);
@@ -86,29 +89,59 @@ async fn state_findings(
     let role = identifier(&request.facts.role);
     let name = identifier(request.state_schema);
     let object = format!("schema {name}");
-    let finding = match schemas.get(request.state_schema) {
-        None if request.facts.can_create_in_database => {
+    Ok(match schemas.get(request.state_schema) {
+        None if request.facts.can_create_in_database => vec![
             Finding::info(Side::Destination, object, "run creates it for its checkpoints")
-                .remedy(format!("CREATE SCHEMA {name}"))
+                .remedy(format!("CREATE SCHEMA {name}")),
+        ],
+        None => {
+            let message = format!("role {role} may not create it for its checkpoints");
+            let finding = Finding::error(Side::Destination, object, message);
+            vec![finding.remedy(format!("CREATE SCHEMA {name} AUTHORIZATION {role}"))]
         }
-        None => Finding::error(
-            Side::Destination,
-            object,
-            format!("role {role} may not create it for its checkpoints"),
-        )
-        .remedy(format!("CREATE SCHEMA {name} AUTHORIZATION {role}")),
-        Some(schema) if schema.can_use && schema.can_create => return Ok(Vec::new()),
+        Some(schema) if !schema.can_use => vec![unusable_schema(&name, &role)],
         Some(schema) => {
-            let checkpoint = QualifiedName::new(request.state_schema, "checkpoint");
-            let names = [checkpoint];
+            let names = [QualifiedName::new(request.state_schema, "checkpoint")];
             let made = catalog::tables(client, catalog::TableFilter::Names(&names)).await?;
-            if schema.can_use && !made.is_empty() {
-                return Ok(Vec::new());
+            if made.is_empty() {
+                return Ok(if schema.can_create {
+                    Vec::new()
+                } else {
+                    vec![unusable_schema(&name, &role)]
+                });
             }
-            let message = format!("role {role} may not create its checkpoints there");
-            Finding::error(Side::Destination, object, message)
-                .remedy(format!("GRANT USAGE, CREATE ON SCHEMA {name} TO {role}"))
+            closed_state_findings(client, request.state_schema, request.facts).await?
         }
-    };
-    Ok(vec![finding])
+    })
+}
+
+fn unusable_schema(schema: &str, role: &str) -> Finding {
+    let message = format!("role {role} may not create its checkpoints there");
+    Finding::error(Side::Destination, format!("schema {schema}"), message)
+        .remedy(format!("GRANT USAGE, CREATE ON SCHEMA {schema} TO {role}"))
+}
+
+/// Tables of an earlier agent whose role was another one.
+pub async fn closed_state_findings(
+    client: &Client,
+    schema: &str,
+    facts: &ServerFacts,
+) -> Result<Vec<Finding>, CatalogError> {
+    let role = identifier(&facts.role);
+    let names = [schema.to_owned()];
+    let present = catalog::schemas(client, &names).await?;
+    let quoted = identifier(schema);
+    if present.iter().any(|schema| !schema.can_use) {
+        return Ok(vec![unusable_schema(&quoted, &role)]);
+    }
+    let closed = catalog::closed_tables(client, schema).await?;
+    if closed.is_empty() {
+        return Ok(Vec::new());
+    }
+    let schema = quoted;
+    let message = format!("role {role} may not write its tables {}", closed.join(", "));
+    let finding = Finding::error(Side::Destination, format!("schema {schema}"), message);
+    Ok(vec![finding.remedy(format!(
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role}"
+    ))])
 }

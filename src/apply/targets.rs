@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crate::apply::error::ApplyError;
 use crate::apply::target::Target;
 use crate::model::table::{Table, TableId};
+use crate::pg::ident::QualifiedName;
 
 /// Descriptions kept a table. Batches on their way are few, so two would do; a schema that changes
 /// more often than this within one batch is refused as a lost plan, never written wrongly.
@@ -26,6 +27,16 @@ impl Targets {
             described.remove(0);
         }
         described.push((table, target));
+    }
+
+    /// The names of the columns that identify rows of a destination's table.
+    pub fn key_columns(&self, destination: &QualifiedName) -> Vec<String> {
+        let targets = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let mut described = targets.values().flatten();
+        let found = described.find(|(_, target)| target.name == *destination);
+        found.map_or_else(Vec::new, |(_, target)| {
+            target.key_columns().map(|column| column.name.clone()).collect()
+        })
     }
 
     pub fn of(&self, table: &Arc<Table>) -> Result<Arc<Target>, ApplyError> {

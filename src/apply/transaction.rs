@@ -25,6 +25,7 @@ use crate::batch::{Batch, End};
 use crate::checkpoint::row::{self, Advance, CheckpointSql};
 use crate::model::change::Commit;
 use crate::pg::client::Client;
+use crate::pg::ident::QualifiedName;
 use crate::pg::lsn::Lsn;
 
 /// What a committed destination transaction reached.
@@ -74,27 +75,44 @@ impl Applier {
         self.applied_lsn
     }
 
+    /// The names of the columns that identify rows of a table of the destination.
+    pub fn key_columns(&self, table: &QualifiedName) -> Vec<String> {
+        self.targets.key_columns(table)
+    }
+
     /// Writes the batch. `None` while a large source transaction is not complete.
     pub async fn apply(&mut self, batch: &Batch) -> Result<Option<Applied>, ApplyError> {
         let client = Arc::clone(self.writer.client());
         let mut pipeline = Pipeline::default();
+        match self.write(&client, &mut pipeline, batch).await {
+            Err(error) => Err(first_cause(error, &mut pipeline).await),
+            written => written,
+        }
+    }
+
+    async fn write<'a>(
+        &mut self,
+        client: &'a Client,
+        pipeline: &mut Pipeline<'a, Effect>,
+        batch: &'a Batch,
+    ) -> Result<Option<Applied>, ApplyError> {
         if !self.is_open {
-            self.begin(&client, &mut pipeline).await?;
+            self.begin(client, pipeline).await?;
             self.is_open = true;
         }
         for step in &batch.steps {
             let mut rows = Rows {
-                client: &client,
+                client,
                 writer: &mut self.writer,
                 targets: &self.targets,
-                pipeline: &mut pipeline,
+                pipeline,
                 conflicts: &mut self.conflicts,
             };
             rows.write(step).await?;
         }
         match batch.end {
             End::Continues => {
-                rows::settle(&mut pipeline, &mut self.conflicts).await?;
+                rows::settle(pipeline, &mut self.conflicts).await?;
                 Ok(None)
             }
             End::Commit { last, transaction_count } => {
@@ -104,7 +122,7 @@ impl Applier {
                     to: last.end_lsn,
                     commit: Some(last),
                 };
-                self.finish(&client, &mut pipeline, advance, transaction_count).await.map(Some)
+                self.finish(client, pipeline, advance, transaction_count).await.map(Some)
             }
         }
     }
@@ -207,4 +225,23 @@ impl Applier {
             Err(failed) => failed.into(),
         }
     }
+}
+
+/// The error that aborted the transaction, where `error` only says that it is aborted: a statement
+/// that is prepared while others are on their way hears of their failure before we do.
+async fn first_cause(error: ApplyError, pipeline: &mut Pipeline<'_, Effect>) -> ApplyError {
+    let is_consequence = |error: &ApplyError| {
+        let server = error.server_error();
+        server.is_some_and(|server| server.code == SqlState::IN_FAILED_SQL_TRANSACTION)
+    };
+    if !is_consequence(&error) {
+        return error;
+    }
+    while let Some((_, result)) = pipeline.next().await {
+        match result {
+            Err(cause) if !is_consequence(&cause) => return cause,
+            Err(_) | Ok(_) => {}
+        }
+    }
+    error
 }

@@ -15,6 +15,7 @@ use crate::batch::contents::{Batch, End, TableCounts};
 use crate::batch::steps::{FoldPolicy, Steps};
 use crate::model::change::{Begin, Change, Commit, Op};
 use crate::model::table::TableId;
+use crate::pg::lsn::Lsn;
 
 /// When a batch is closed.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +54,8 @@ pub struct Batcher {
     /// Parts of the transaction being received have left already.
     is_in_parts: bool,
     is_in_transaction: bool,
+    /// What the transaction being received announced.
+    commit_lsn: Lsn,
     closed: VecDeque<Batch>,
 }
 
@@ -64,12 +67,14 @@ impl Batcher {
             transaction: Collected::default(),
             is_in_parts: false,
             is_in_transaction: false,
+            commit_lsn: Lsn::ZERO,
             closed: VecDeque::new(),
         }
     }
 
-    pub fn begin(&mut self, _begin: Begin) {
+    pub fn begin(&mut self, begin: Begin) {
         self.is_in_transaction = true;
+        self.commit_lsn = begin.commit_lsn;
     }
 
     pub fn push(&mut self, change: Change, policy: FoldPolicy) {
@@ -147,6 +152,10 @@ impl Batcher {
         self.closed.push_back(Batch {
             steps: open.steps.finish(),
             end,
+            commit_lsn: match end {
+                End::Commit { last, .. } => last.commit_lsn,
+                End::Continues => self.commit_lsn,
+            },
             counts: open.counts,
             change_count: open.change_count,
             memory_bytes: open.memory_bytes,

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use crate::model::change::{Commit, Op, RowChange, Truncate};
 use crate::model::row::Row;
 use crate::model::table::{Table, TableId};
+use crate::pg::lsn::Lsn;
 
 /// What one destination transaction writes, or a part of it.
 #[derive(Clone, Debug)]
 pub struct Batch {
     pub steps: Vec<Step>,
     pub end: End,
+    /// The commit of its last transaction, or of the one that it is a part of.
+    pub commit_lsn: Lsn,
     /// Source changes by table and kind, before folding.
     pub counts: Vec<TableCounts>,
     pub change_count: usize,

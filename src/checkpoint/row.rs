@@ -26,8 +26,10 @@ pub const LEASE_SECONDS: f64 = 15.0;
 /// How often the holder renews it: three chances before it runs out.
 pub const LEASE_RENEWAL: Duration = Duration::from_secs(5);
 
-/// How long a take-over waits for the earlier holder's transaction before it ends that backend.
-const TAKE_OVER_PATIENCE: &str = "10s";
+/// How long a take-over waits for the earlier holder's transaction before it ends that backend. The
+/// lease has run out then, so nobody has renewed it for [`LEASE_SECONDS`]: with both, a standby has
+/// taken over within 20 s of the moment at which the holder stopped. Longer only delays that.
+const TAKE_OVER_PATIENCE: &str = "2s";
 
 /// The pipeline's row as read under the exclusive lock.
 #[derive(Clone, Debug)]
@@ -66,11 +68,14 @@ impl LastCommit {
 /// What asking for the lease gave.
 #[derive(Debug)]
 pub enum Acquired {
-    Ours(Checkpoint),
-    /// Somebody else works; their description.
-    Standby {
-        holder: String,
+    Ours {
+        checkpoint: Checkpoint,
+        /// The earlier holder is alive and has let its lease run out: a process that was stopped, or
+        /// that the network has cut off. What it left at the source is still in use.
+        from_stalled: bool,
     },
+    /// Somebody else works; their description.
+    Standby { holder: String },
 }
 
 /// The statements of one pipeline. Built once, prepared once a connection.
@@ -212,7 +217,8 @@ pub async fn acquire(
     acquired
 }
 
-async fn living_holder(
+/// Who holds the lease, if it is not the process that held `previous_epoch`.
+pub async fn living_holder(
     client: &Client,
     sql: &CheckpointSql,
     previous_epoch: Option<i64>,
@@ -226,6 +232,21 @@ async fn living_holder(
     );
     let row = client.query_opt(&query, &[&sql.pipeline, &previous_epoch]).await?;
     Ok(row.map(|row| row.get(0)))
+}
+
+/// Whether the holder's backend lives although nobody renews the lease.
+async fn is_stalled(
+    client: &Client,
+    sql: &CheckpointSql,
+    previous_epoch: Option<i64>,
+) -> Result<bool, CheckpointError> {
+    let query = format!(
+        "SELECT EXISTS (SELECT 1 FROM {} c JOIN pg_catalog.pg_stat_activity a \
+         ON a.pid = c.holder_pid AND a.backend_start = c.holder_started \
+         WHERE c.pipeline = $1 AND c.epoch IS DISTINCT FROM $2)",
+        sql.table()
+    );
+    Ok(client.query_one(&query, &[&sql.pipeline, &previous_epoch]).await?.get(0))
 }
 
 /// Takes the pipeline's lock for the session, ending the backends that hold it after a while.
@@ -259,6 +280,7 @@ async fn raise_epoch(
     if let Some(holder) = living_holder(client, sql, previous_epoch).await? {
         return Ok(Acquired::Standby { holder });
     }
+    let from_stalled = is_stalled(client, sql, previous_epoch).await?;
     let upsert = format!(
         "INSERT INTO {table} AS c (pipeline, epoch, lease_until, holder, holder_pid, \
          holder_started, source_system_identifier, timeline) \
@@ -284,7 +306,7 @@ async fn raise_epoch(
         )
         .await?;
     match read(client, sql).await? {
-        Some(checkpoint) => Ok(Acquired::Ours(checkpoint)),
+        Some(checkpoint) => Ok(Acquired::Ours { checkpoint, from_stalled }),
         None => Err(CheckpointError::Gone { pipeline: sql.pipeline.clone() }),
     }
 }

@@ -14,11 +14,35 @@ const UPGRADE_1_TO_2_SQL: &str = include_str!("sql/upgrade_1_to_2.sql");
 /// Serializes concurrent first starts: `CREATE … IF NOT EXISTS` races against itself in Postgres.
 const BOOTSTRAP_LOCK: &str = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('sync-agent state schema', 0))";
 
+/// What there is of the state schema, for our role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    Absent,
+    /// Its tables exist, and our role may not read them.
+    Closed,
+    Readable,
+}
+
+/// Looks for the state schema's tables. Asks the catalogs, which answer whatever the privileges are.
+pub async fn presence(client: &Client, schema: &str) -> Result<Presence, CheckpointError> {
+    const QUERY: &str = "SELECT pg_catalog.bool_and(\
+         pg_catalog.has_schema_privilege(n.oid, 'USAGE') \
+         AND pg_catalog.has_table_privilege(c.oid, 'SELECT')) \
+         FROM pg_catalog.pg_class c \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE n.nspname = $1 AND c.relname IN ('checkpoint', 'tables', 'versions') \
+         HAVING pg_catalog.bool_or(c.relname = 'checkpoint')";
+    let row = client.query_opt(QUERY, &[&schema]).await?;
+    Ok(match row.map(|row| row.get(0)) {
+        None => Presence::Absent,
+        Some(false) => Presence::Closed,
+        Some(true) => Presence::Readable,
+    })
+}
+
 /// Whether the state schema's checkpoint table exists.
 pub async fn exists(client: &Client, schema: &str) -> Result<bool, CheckpointError> {
-    let name = format!("{}.checkpoint", identifier(schema));
-    let row = client.query_one("SELECT pg_catalog.to_regclass($1) IS NOT NULL", &[&name]).await?;
-    Ok(row.get(0))
+    Ok(presence(client, schema).await? != Presence::Absent)
 }
 
 /// Creates what is missing, in one transaction. Needs CREATE on the database only the first time.

@@ -11,7 +11,7 @@ use crate::cli::{exit, progress, signals};
 use crate::config::settings::Settings;
 use crate::http;
 use crate::pipeline::code::Code;
-use crate::pipeline::status::{Board, BoardOptions, State};
+use crate::pipeline::status::{Board, BoardOptions};
 use crate::pipeline::{self, RunEnd, RunOptions};
 
 pub(crate) async fn execute(settings: Settings, args: RunArgs) -> ExitCode {
@@ -38,8 +38,11 @@ async fn run(settings: Arc<Settings>, args: RunArgs) -> ExitCode {
         let closed = served.clone().cancelled_owned();
         server = Some(tokio::spawn(http::serve(listener, board.clone(), closed)));
     }
-    let options =
-        RunOptions { until_caught_up: args.until.is_some(), keep_old_rows: args.keep_old_rows };
+    let options = RunOptions {
+        until_caught_up: args.until.is_some(),
+        keep_old_rows: args.keep_old_rows,
+        stays_on_halt: args.on_halt == OnHalt::Stay,
+    };
     let shown = progress::show(&board);
     let end = pipeline::run(settings, board.clone(), options, shutdown.clone()).await;
     shown.end().await;
@@ -52,14 +55,8 @@ async fn run(settings: Arc<Settings>, args: RunArgs) -> ExitCode {
             tracing::info!("caught up; the slot is kept");
             ExitCode::SUCCESS
         }
-        RunEnd::Failed { code, error } => {
-            board.set_state(State::Halted, format!("{code}: {}", error.chain()));
-            if args.on_halt == OnHalt::Stay && server.is_some() {
-                tracing::error!(code = code.as_str(), "halted; staying for /status and /metrics");
-                shutdown.cancelled().await;
-            }
-            ExitCode::from(code.exit_code())
-        }
+        // Also after a stay: whoever stops it then should still learn why it had halted.
+        RunEnd::Failed { code, .. } => ExitCode::from(code.exit_code()),
     };
     served.cancel();
     if let Some(server) = server {

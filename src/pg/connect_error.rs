@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use tokio_postgres::error::SqlState;
 
+use crate::pg::conninfo::ConnInfo;
+use crate::pg::ident::identifier;
 use crate::pg::server_error::ServerError;
 
 #[derive(Clone, Debug, thiserror::Error)]
@@ -113,6 +115,49 @@ impl ConnectError {
     }
 }
 
+impl ConnectError {
+    /// The exact statement or line that lets our role in, where there is one.
+    pub fn remedy(&self, conninfo: &ConnInfo) -> Option<String> {
+        let error = self.server_error()?;
+        let (user, database) = (&conninfo.user, &conninfo.dbname);
+        if is_connect_denied(error) {
+            let (role, database) = (identifier(user), identifier(database));
+            Some(format!("GRANT CONNECT ON DATABASE {database} TO {role}"))
+        } else if error.code == SqlState::INSUFFICIENT_PRIVILEGE {
+            Some(format!("ALTER ROLE {} REPLICATION", identifier(user)))
+        } else if error.message.contains("pg_hba.conf") {
+            let address = quoted(&error.message, "host");
+            let line = match address {
+                Some(address) if address.contains(':') => format!("{address}/128"),
+                Some(address) if address != "[local]" => format!("{address}/32"),
+                _ => "the agent's address".to_owned(),
+            };
+            Some(format!(
+                "Add this line to pg_hba.conf, before any that rejects it, and run SELECT \
+                 pg_reload_conf(): host \"{database}\" \"{user}\" {line} scram-sha-256"
+            ))
+        } else {
+            None
+        }
+    }
+
+    /// Whether a privilege is missing, not a password or an entry in a file.
+    pub fn is_about_privilege(&self) -> bool {
+        self.server_error().is_some_and(|error| error.code == SqlState::INSUFFICIENT_PRIVILEGE)
+    }
+}
+
+/// The quoted word behind `before` in a server's message.
+fn quoted<'a>(message: &'a str, before: &str) -> Option<&'a str> {
+    let (_, rest) = message.split_once(&format!("{before} \""))?;
+    rest.split('"').next()
+}
+
+/// `InitPostgres` and `CheckMyDatabase` deny with one SQLSTATE; only the words differ.
+fn is_connect_denied(error: &ServerError) -> bool {
+    error.code == SqlState::INSUFFICIENT_PRIVILEGE && error.message.contains("for database")
+}
+
 impl Failure {
     pub fn is_transient(&self) -> bool {
         match self {
@@ -195,6 +240,12 @@ fn server_hint(error: &ServerError, side: &str) -> Option<String> {
         && (error.message.contains("replication") || error.message.contains("WAL sender"))
     {
         "Give the user the right to replicate: ALTER ROLE … REPLICATION.".to_owned()
+    } else if *code == SqlState::PROTOCOL_VIOLATION {
+        "A pooler stands in front of it that cannot do what is asked: replication needs a connection \
+         to the server itself."
+            .to_owned()
+    } else if is_connect_denied(error) {
+        format!("Grant the user CONNECT on the database of [{side}] url.")
     } else if *code == SqlState::TOO_MANY_CONNECTIONS {
         "Raise max_connections (max_wal_senders for replication) or free some.".to_owned()
     } else {

@@ -30,6 +30,24 @@ pub struct Endpoint {
     pub pipeline: String,
 }
 
+impl Endpoint {
+    /// By what the server knows a connection for `purpose`: at most 63 bytes, as it would cut it
+    /// itself. Characters outside ASCII it shows as `?` (before 16) or escaped.
+    pub fn application_name(&self, purpose: &str) -> String {
+        let mut name = match &self.conninfo.application_name {
+            Some(name) => format!("{name}/{purpose}"),
+            None => format!("sync-agent/{}/{purpose}", self.pipeline),
+        };
+        while name.len() > APPLICATION_NAME_BYTES_MAX {
+            name.pop();
+        }
+        name
+    }
+}
+
+/// `NAMEDATALEN - 1`.
+const APPLICATION_NAME_BYTES_MAX: usize = 63;
+
 /// A stream to one host, TLS settled, nothing said yet.
 #[derive(Debug)]
 pub struct Dialed {

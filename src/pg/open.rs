@@ -44,6 +44,10 @@ const PINNED: [(&str, &str); 19] = [
     ("quote_all_identifiers", "off"),
 ];
 
+/// A setting that a superuser may have given the role (`ALTER ROLE … SET`), and that the role itself
+/// may not even set to the value it has: left alone where it is as wanted.
+const PRESET_BY_ROLE: &str = "session_replication_role";
+
 /// `transaction_timeout` exists from here on; on older servers it would fail the batch.
 const TRANSACTION_TIMEOUT_SINCE: u32 = 170_000;
 
@@ -147,7 +151,7 @@ async fn try_host(
     let conninfo = &endpoint.conninfo;
     let dialed = dial_host(conninfo, host, encryption).await?;
     let address = dialed.address;
-    let application_name = application_name(endpoint, request.purpose);
+    let application_name = endpoint.application_name(request.purpose);
     let startup = Startup {
         user: &conninfo.user,
         dbname: &conninfo.dbname,
@@ -164,14 +168,6 @@ async fn try_host(
         Ok(Opened { channel, key, server_version_num, host: host.clone(), address, encryption })
     };
     timeout(limit, prepare).await.map_err(|_| Failure::Timeout { phase: "start-up", limit })?
-}
-
-/// Cut by the server to 63 bytes; characters outside ASCII it would show as `?`.
-fn application_name(endpoint: &Endpoint, purpose: &str) -> String {
-    match &endpoint.conninfo.application_name {
-        Some(name) => format!("{name}/{purpose}"),
-        None => format!("sync-agent/{}/{purpose}", endpoint.pipeline),
-    }
 }
 
 /// Before anything is pinned, because `default_transaction_read_only` is part of the answer.
@@ -216,14 +212,22 @@ async fn pin(channel: &mut Channel, side: &str, settings: &[(&str, &str)]) -> Re
         // Our checkpoint is only worth what its commit is.
         set("synchronous_commit", "on");
     }
-    for (name, value) in settings {
+    for (name, value) in settings.iter().filter(|(name, _)| *name != PRESET_BY_ROLE) {
         set(name, value);
+    }
+    for (name, value) in settings.iter().filter(|(name, _)| *name == PRESET_BY_ROLE) {
+        let (name, value) = (ident::literal(name), ident::literal(value));
+        batch.push_str(&format!(
+            "SELECT pg_catalog.set_config({name}, {value}, false) \
+             WHERE pg_catalog.current_setting({name}) <> {value};"
+        ));
     }
     batch.push_str("SHOW server_version_num");
     let rows = channel.simple_query(&batch).await.map_err(startup::failure)?;
+    // The last row is the version's, whatever the statements before it gave.
     rows.iter()
         .flatten()
-        .next()
+        .next_back()
         .and_then(|value| value.as_deref()?.parse().ok())
         .ok_or_else(|| Failure::Protocol("it does not tell its version".to_owned()))
 }

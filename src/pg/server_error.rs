@@ -81,7 +81,9 @@ impl ServerError {
     /// (WAL, a timeline's history, a library) and corrupted data do not come back.
     pub fn is_transient(&self) -> bool {
         match self.class() {
-            "08" | "40" | "53" | "57" => true,
+            // Who does not understand us will not do so later: a pooler without replication.
+            "08" => self.code != SqlState::PROTOCOL_VIOLATION,
+            "40" | "53" | "57" => true,
             "58" => self.code != SqlState::UNDEFINED_FILE,
             "XX" => self.code == SqlState::INTERNAL_ERROR,
             _ => false,

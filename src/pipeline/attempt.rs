@@ -15,6 +15,7 @@
 //! **Invariant:** nothing is created on either side before preflight has found nothing wrong.
 
 mod copying;
+mod entry;
 mod slot;
 mod streaming;
 
@@ -23,45 +24,65 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::checkpoint::Store;
 use crate::checkpoint::requests as checkpoint_requests;
-use crate::checkpoint::row::{self, Acquired, Checkpoint, Claim};
+use crate::checkpoint::row::Checkpoint;
 use crate::checkpoint::tables::{self, TableRecord};
-use crate::checkpoint::{Store, schema};
-use crate::pg::client::Client;
+use crate::model::finding::Side;
+use crate::pg::client::{CancelHandle, Client};
 use crate::pg::lsn::Lsn;
-use crate::pipeline::check::explain_refusal;
 use crate::pipeline::context::Context;
 use crate::pipeline::copy::CopyEnd;
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::foreign_keys::Building;
 use crate::pipeline::lease::Lease;
-use crate::pipeline::look::{Look, look};
+use crate::pipeline::look::Look;
 use crate::pipeline::pending;
 use crate::pipeline::planner::Planner;
 use crate::pipeline::requests;
 use crate::pipeline::run::RunOptions;
 use crate::pipeline::selection::Selection;
 use crate::pipeline::status::State;
-use crate::pipeline::wait::committed_position;
 use crate::wire::Session;
 
-/// Between two looks at a lease that somebody else holds. They release it on a clean stop, and its
-/// backend is gone on a crash: either shows at the next look.
-const STANDBY_LOOK: Duration = Duration::from_secs(1);
+/// How long what comes before the stream may take to end in order once it shall stop: long enough
+/// to cancel a slot's creation; whatever else is dropped is rolled back by the servers.
+const STOP_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What outlives an attempt.
 #[derive(Debug, Default)]
 pub struct Memory {
     /// The epoch held before: our own old lease does not stand in our way.
     pub epoch: Option<i64>,
-    /// Both servers were reached once.
-    pub was_connected: bool,
-    /// Preflight passed in this process.
+    pub reached: Reached,
+    /// Preflight passed in this process, with the lease in hand.
     pub is_preflighted: bool,
-    /// Where the last attempt came to: progress resets the backoff.
-    pub applied_lsn: Option<Lsn>,
     /// The source's position when the first attempt began: where a drain ends.
     pub until: Option<Lsn>,
+    /// The commit at which the destination rejected something: up to there transactions are applied
+    /// one by one, so that those before it are not held up and it can be named.
+    pub alone_until: Lsn,
+    /// The lease was taken from an agent that is alive but does not move: its stream may still hold
+    /// the slot.
+    pub has_superseded: bool,
+}
+
+/// Which servers have let us in once: what they refuse later is a rotation in progress, and not a
+/// wrong configuration.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reached {
+    /// For replication, too.
+    pub source: bool,
+    pub destination: bool,
+}
+
+impl Reached {
+    pub fn has(self, side: Side) -> bool {
+        match side {
+            Side::Source => self.source,
+            Side::Destination => self.destination,
+        }
+    }
 }
 
 /// How an attempt ended, other than by an error.
@@ -85,81 +106,30 @@ pub struct Attempt<'a> {
 
 impl Attempt<'_> {
     pub async fn run(mut self) -> Result<AttemptEnd, PipelineError> {
-        let context = self.context;
-        let source = Arc::new(context.source_client("control").await?);
-        let destination = context.destination_client("lease").await?;
-        let mut replication = match context.replication_session().await {
-            Ok(replication) => replication,
-            Err(error) if !self.memory.was_connected => {
-                return Err(explain_refusal(context, error).await);
-            }
-            Err(error) => return Err(error),
+        let shutdown = self.shutdown;
+        let ready = tokio::select! {
+            biased;
+            // Nothing is in hand yet: what is dropped here is rolled back by the servers.
+            () = shutdown.cancelled() => return Ok(AttemptEnd::Shutdown),
+            ready = Box::pin(self.enter()) => ready?,
         };
-        let destination = Arc::new(destination);
-        self.memory.was_connected = true;
-        let mut seen = look(context, &source, &destination, &mut replication).await?;
-        if !self.memory.is_preflighted {
-            seen.preflight(context, &source, &destination).await?;
-            self.memory.is_preflighted = true;
-        }
-        if self.options.until_caught_up && self.memory.until.is_none() {
-            self.memory.until = Some(committed_position(&source).await?);
-        }
-        schema::ensure(&destination, &context.checkpoint.schema).await?;
-        let Some((checkpoint, has_waited)) = self.acquire(&destination, &seen).await? else {
-            return Ok(AttemptEnd::Shutdown);
-        };
-        if has_waited {
-            // The other holder went on meanwhile: positions, tables and records are its now.
-            seen = look(context, &source, &destination, &mut replication).await?;
-        }
-        self.memory.epoch = Some(checkpoint.epoch);
-        let sql = context.checkpoint.clone();
-        let mut lease = Lease::keep(Arc::clone(&destination), sql, checkpoint.epoch);
+        let Ready { source, destination, lease, replication, look, checkpoint } = ready;
+        let sql = self.context.checkpoint.clone();
+        let mut lease = Lease::keep(Arc::new(lease), sql, checkpoint.epoch);
         let held = Held { source, destination, checkpoint };
         let result = tokio::select! {
             biased;
             // Whoever took over has fenced us: every further write would fail anyway.
             error = lease.lost() => return Err(error.into()),
-            result = Box::pin(self.work(held, replication, seen)) => result,
+            result = Box::pin(self.work(held, replication, look)) => result,
         };
-        if matches!(result, Ok(AttemptEnd::Shutdown | AttemptEnd::CaughtUp)) {
-            lease.release().await;
-        }
-        result
-    }
-
-    /// Takes the lease, standing by while somebody else holds it; says whether it had to. `None`:
-    /// stopped meanwhile.
-    async fn acquire(
-        &self,
-        destination: &Client,
-        look: &Look,
-    ) -> Result<Option<(Checkpoint, bool)>, PipelineError> {
-        let mut has_waited = false;
-        let claim = Claim {
-            holder: holder_name(),
-            source_system_identifier: look.identity.system_identifier.clone(),
-            timeline: i32::try_from(look.identity.timeline).unwrap_or(i32::MAX),
-        };
-        loop {
-            let sql = &self.context.checkpoint;
-            match row::acquire(destination, sql, &claim, self.memory.epoch).await? {
-                Acquired::Ours(checkpoint) => return Ok(Some((checkpoint, has_waited))),
-                Acquired::Standby { holder } => {
-                    if self.context.board.state() != State::Standby {
-                        tracing::info!(holder, "another agent holds the lease; standing by");
-                    }
-                    let reason = format!("the lease is held by {holder}");
-                    self.context.board.set_state(State::Standby, reason);
-                    has_waited = true;
-                }
+        match result {
+            Err(error) => Err(lease.superseded().await.map_or(error, Into::into)),
+            Ok(end @ (AttemptEnd::Shutdown | AttemptEnd::CaughtUp)) => {
+                lease.release().await;
+                Ok(end)
             }
-            tokio::select! {
-                biased;
-                () = self.shutdown.cancelled() => return Ok(None),
-                () = tokio::time::sleep(STANDBY_LOOK) => {}
-            }
+            Ok(end) => Ok(end),
         }
     }
 
@@ -169,10 +139,33 @@ impl Attempt<'_> {
         mut replication: Session,
         look: Look,
     ) -> Result<AttemptEnd, PipelineError> {
+        let patience = STOP_PATIENCE.min(self.context.settings.shutdown_grace / 2);
+        let shutdown = self.shutdown;
+        let at_control = held.destination.cancel_handle();
+        let started = tokio::select! {
+            biased;
+            start = Box::pin(self.before_stream(&mut held, &mut replication, &look)) => start?,
+            // Waiting for somebody's lock, for example.
+            () = stopped_for(shutdown, patience) => {
+                cut_off(&at_control).await;
+                None
+            }
+        };
+        let Some((start, planner)) = started else { return Ok(AttemptEnd::Shutdown) };
+        self.stream(held, replication, look, planner, start).await
+    }
+
+    /// The slot, the publications, the copy. `None`: stopped meanwhile.
+    async fn before_stream(
+        &mut self,
+        held: &mut Held,
+        replication: &mut Session,
+        look: &Look,
+    ) -> Result<Option<(streaming::Start, Planner)>, PipelineError> {
         let context = self.context;
         let epoch = held.checkpoint.epoch;
         requests::take(context, &held.destination, epoch, &look.asked).await?;
-        let verdict = self.judge(&mut held, &mut replication, &look).await?;
+        let verdict = self.judge(held, replication, look).await?;
         let records = pending::settle(
             context,
             &held.destination,
@@ -190,11 +183,10 @@ impl Attempt<'_> {
                 &records,
             )
             .await?;
-        let Some(start) = self.start_at_slot(verdict, &held, &look, &mut replication).await? else {
-            return Ok(AttemptEnd::Shutdown);
+        let Some(start) = self.start_at_slot(verdict, held, look, replication).await? else {
+            return Ok(None);
         };
         let slot::Start { applied_lsn, first_point } = start;
-        self.memory.applied_lsn.get_or_insert(applied_lsn);
         let last_commit = held.checkpoint.last_commit.map(|commit| commit.time);
         context.board.resumed(applied_lsn, last_commit);
         tracing::info!(applied_lsn = %applied_lsn, slot_confirmed_flush = ?look.slot_confirmed_flush, "going on from the destination's checkpoint");
@@ -203,10 +195,11 @@ impl Attempt<'_> {
         let pending = pending::pending(&look.selection.tables, &records);
         if !pending.is_empty() {
             let planner = planner(records);
-            let copied = self.copy(&held, &look, first_point, pending, &planner).await?;
+            let copied = self.copy(held, look, first_point, pending, &planner).await?;
             if copied == CopyEnd::Shutdown {
-                return Ok(AttemptEnd::Shutdown);
+                return Ok(None);
             }
+            context.board.went_on(State::CatchingUp, "the copy is complete");
         } else if let Some(point) = first_point {
             point.release().await;
         }
@@ -222,11 +215,38 @@ impl Attempt<'_> {
         building.ensure_partitions(&held.destination).await?;
         building.settle_foreign_keys().await?;
         if self.shutdown.is_cancelled() {
-            return Ok(AttemptEnd::Shutdown);
+            return Ok(None);
         }
-        let start = streaming::Start { applied_lsn, publications };
-        self.stream(held, replication, look, planner, start).await
+        Ok(Some((streaming::Start { applied_lsn, publications }, planner)))
     }
+}
+
+/// How long it may take to cancel a query that is given up.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Cancels what a connection runs that is about to be dropped: a server does not notice that we are
+/// gone while its backend waits for a lock.
+pub(super) async fn cut_off(query: &CancelHandle) {
+    let cancelled = tokio::time::timeout(CANCEL_PATIENCE, query.cancel()).await;
+    if !matches!(cancelled, Ok(Ok(()))) {
+        tracing::debug!("a query could not be cancelled; it ends by itself");
+    }
+}
+
+/// Ends a while after the stop was asked for.
+pub async fn stopped_for(shutdown: &CancellationToken, patience: Duration) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(patience).await;
+}
+
+/// All that must come before the work: connections, what they showed, the lease.
+struct Ready {
+    source: Arc<Client>,
+    destination: Arc<Client>,
+    lease: Client,
+    replication: Session,
+    look: Look,
+    checkpoint: Checkpoint,
 }
 
 /// What an attempt holds once the lease is its own.

@@ -39,6 +39,7 @@ use crate::pipeline::foreign_keys::Building;
 use crate::pipeline::lease::Lease;
 use crate::pipeline::planner::Planner;
 use crate::pipeline::policy::{Disposition, judge};
+use crate::pipeline::pooling;
 use crate::pipeline::status::{Board, State, TableState};
 use crate::snapshot::ConsistentPoint;
 use look::{Look, UNKNOWN_SYSTEM};
@@ -241,6 +242,9 @@ impl Backfill<'_> {
         }
         let source = Arc::new(context.source_client("control").await?);
         let destination = Arc::new(context.destination_client("lease").await?);
+        if !self.memory.has_looked {
+            pooling::refuse(context, &source, &destination).await?;
+        }
         let is_restart = self.options.restart && !self.memory.is_restarted;
         let look =
             Look::take(context, &self.options.only, is_restart, &source, &destination).await?;
@@ -297,7 +301,7 @@ impl Backfill<'_> {
         loop {
             let sql = &self.context.checkpoint;
             match row::acquire(destination, sql, &claim, self.memory.epoch).await? {
-                Acquired::Ours(checkpoint) => return Ok(checkpoint),
+                Acquired::Ours { checkpoint, .. } => return Ok(checkpoint),
                 Acquired::Standby { holder } if Instant::now() > patience => {
                     return Err(PipelineError::Held { holder });
                 }

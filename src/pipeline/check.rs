@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use tokio_postgres::error::SqlState;
 
-use crate::apply::preflight::{is_transaction_pooled, pooling_finding};
 use crate::checkpoint::row;
 use crate::checkpoint::tables::CopyState;
 use crate::model::finding::{Finding, Severity, Side};
@@ -24,6 +23,7 @@ use crate::pipeline::look::{Look, judge_slot, look_as};
 use crate::pipeline::patience::may_mend_itself;
 use crate::pipeline::pending::changed_tables;
 use crate::pipeline::policy::judge;
+use crate::pipeline::pooling;
 use crate::pipeline::selection::select;
 use crate::source::preflight::server_findings;
 use crate::source::slot::SlotError;
@@ -43,6 +43,8 @@ pub struct Report {
     pub tables: Vec<QualifiedName>,
     /// How many of them are still to be copied.
     pub pending_count: usize,
+    /// No slot was ever made.
+    pub is_first_contact: bool,
     /// Who runs the pipeline at this moment.
     pub holder: Option<String>,
     pub findings: Vec<Finding>,
@@ -102,8 +104,8 @@ pub async fn check(context: &Context) -> Report {
     let mut report = Report { pipeline: context.settings.pipeline.clone(), ..Report::default() };
     let (source, destination) =
         tokio::join!(context.source_client("check"), context.destination_client("check"));
-    let source = connected(&mut report, Side::Source, source);
-    let destination = connected(&mut report, Side::Destination, destination);
+    let source = connected(context, &mut report, Side::Source, source);
+    let destination = connected(context, &mut report, Side::Destination, destination);
     if let (Some(source), Some(destination)) = (source, destination) {
         Box::pin(look_at_both(context, &mut report, &source, &destination)).await;
     }
@@ -114,12 +116,16 @@ pub async fn check(context: &Context) -> Report {
 
 /// What to say instead of `error`, which refused `run` a connection before it had looked: everything
 /// that is wrong, if anything is found.
+///
+/// A server without a free walsender may have one in a moment, so that is waited for, unless there
+/// never was a slot of ours: then it is a setting that does not suffice, and nothing will change it.
 pub async fn explain_refusal(context: &Context, error: PipelineError) -> PipelineError {
-    if may_mend_itself(&error) {
+    let is_full = is_full(&error);
+    if may_mend_itself(&error) && !is_full {
         return error;
     }
     let report = Box::pin(check(context)).await;
-    if !report.failures.is_empty() {
+    if !report.failures.is_empty() || is_full && !report.is_first_contact {
         return error;
     }
     if !report.mistakes.is_empty() {
@@ -130,8 +136,14 @@ pub async fn explain_refusal(context: &Context, error: PipelineError) -> Pipelin
     if errors.is_empty() { error } else { PipelineError::Preflight(errors) }
 }
 
+/// All connections of its kind are in use.
+fn is_full(error: &PipelineError) -> bool {
+    error.server_error().is_some_and(|error| error.code == SqlState::TOO_MANY_CONNECTIONS)
+}
+
 /// A refusal is a finding, an unreachable server is not.
 fn connected(
+    context: &Context,
     report: &mut Report,
     side: Side,
     client: Result<Client, PipelineError>,
@@ -139,14 +151,22 @@ fn connected(
     match client {
         Ok(client) => return Some(Arc::new(client)),
         Err(error) if may_mend_itself(&error) => report.failures.push(error),
-        Err(error) => report.findings.push(refused(side, "connection", &error)),
+        Err(error) => report.findings.push(refused(context, side, "connection", &error)),
     }
     None
 }
 
-fn refused(side: Side, object: &str, error: &PipelineError) -> Finding {
+fn refused(context: &Context, side: Side, object: &str, error: &PipelineError) -> Finding {
     let finding = Finding::error(side, object, error.chain());
-    error.hint().into_iter().fold(finding, Finding::remedy)
+    let conninfo = match side {
+        Side::Source => &context.source.conninfo,
+        Side::Destination => &context.destination.conninfo,
+    };
+    let exact = match error {
+        PipelineError::Connect(error) => error.remedy(conninfo),
+        _ => None,
+    };
+    exact.or_else(|| error.hint()).into_iter().fold(finding, Finding::remedy)
 }
 
 async fn look_at_both(
@@ -156,7 +176,7 @@ async fn look_at_both(
     destination: &Arc<Client>,
 ) {
     for (side, client) in [(Side::Source, source), (Side::Destination, destination)] {
-        let outcome = pooling(context, side, client).await;
+        let outcome = pooling::findings(context, side, client).await;
         report.take(outcome);
     }
     let facts = match catalog::server_facts(source).await {
@@ -193,21 +213,6 @@ async fn look_at_both(
     }
 }
 
-/// Two connections that share a server session are behind a proxy that we cannot work through.
-async fn pooling(
-    context: &Context,
-    side: Side,
-    first: &Client,
-) -> Result<Vec<Finding>, PipelineError> {
-    let second = match side {
-        Side::Source => context.source_client("check").await?,
-        Side::Destination => context.destination_client("check").await?,
-    };
-    let is_pooled = is_transaction_pooled(first, &second).await;
-    let is_pooled = is_pooled.map_err(PipelineError::query(side, "looking for a proxy"))?;
-    Ok(is_pooled.then(|| pooling_finding(side)).into_iter().collect())
-}
-
 /// Who the source is, and the connection that told it. Where no replication connection is to be
 /// had, that is a finding, and the rest is looked at all the same.
 async fn replication(
@@ -224,14 +229,14 @@ async fn replication(
         }
         Err(error) => error,
     };
-    let is_full = error.server_error().is_some_and(|e| e.code == SqlState::TOO_MANY_CONNECTIONS);
+    let is_full = is_full(&error);
     if may_mend_itself(&error) && !is_full {
         return Err(error);
     }
     // The role's attribute and the number of senders have findings of their own.
     let is_explained = !facts.has_replication || is_full && facts.free_wal_senders() < 1;
     if !is_explained {
-        report.findings.push(refused(Side::Source, "replication connection", &error));
+        report.findings.push(refused(context, Side::Source, "replication connection", &error));
     }
     let (wal_end, _) =
         catalog::wal_end(source).await.map_err(PipelineError::catalog(Side::Source))?;
@@ -288,6 +293,8 @@ impl Report {
             self.servers.push((side, text));
         }
         self.tables = look.selection.names();
+        let row = look.remembered.as_ref();
+        self.is_first_contact = row.is_none_or(|row| row.slot.is_none());
         let is_copied = |name: &&QualifiedName| {
             look.records
                 .iter()

@@ -14,6 +14,9 @@ use crate::wire::{Mode, Session};
 /// Names of state rows that belong to one-off backfills: a pipeline of the same name may run, too.
 pub const SNAPSHOT_SUFFIX: &str = ":snapshot";
 
+/// By what our replication connections are known at the source.
+pub const STREAM_PURPOSE: &str = "stream";
+
 #[derive(Clone, Debug)]
 pub struct Context {
     pub settings: Arc<Settings>,
@@ -95,7 +98,7 @@ impl Context {
     }
 
     pub async fn replication_session(&self) -> Result<Session, PipelineError> {
-        let mut session = Session::connect(&self.source, "stream", Mode::Replication).await?;
+        let mut session = Session::connect(&self.source, STREAM_PURPOSE, Mode::Replication).await?;
         let limit = self.settings.limits.max_value_bytes.saturating_mul(2).max(MESSAGE_BYTES_MIN);
         session.limit_message_bytes(usize::try_from(limit).unwrap_or(usize::MAX));
         Ok(session)

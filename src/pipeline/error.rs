@@ -1,5 +1,7 @@
 //! Whatever ends an attempt.
 
+use std::fmt;
+
 use crate::apply::ApplyError;
 use crate::checkpoint::{CheckpointError, StoreError};
 use crate::model::finding::{Finding, Side};
@@ -31,6 +33,9 @@ pub enum PipelineError {
     Tail(#[from] TailError),
     #[error(transparent)]
     Apply(#[from] ApplyError),
+    /// The destination did not take a batch.
+    #[error("{place} could not be applied")]
+    Batch { place: BatchPlace, source: ApplyError },
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     #[error(transparent)]
@@ -74,6 +79,25 @@ pub enum PipelineError {
     TaskEnded { task: &'static str },
     #[error("task \"{task}\" failed")]
     TaskFailed { task: &'static str, source: tokio::task::JoinError },
+}
+
+/// Which transactions a failed batch holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchPlace {
+    pub transaction_count: u64,
+    /// Of the last one, or of the one that the batch is a part of.
+    pub commit_lsn: Lsn,
+    /// The names of the columns that identify rows of the table that failed.
+    pub key: Vec<String>,
+}
+
+impl fmt::Display for BatchPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.transaction_count {
+            1 => write!(f, "the transaction at {}", self.commit_lsn),
+            count => write!(f, "a batch of {count} transactions up to {}", self.commit_lsn),
+        }
+    }
 }
 
 fn at(lsn: &Option<Lsn>) -> String {
@@ -128,7 +152,9 @@ impl PipelineError {
             PipelineError::Wire { source, .. }
             | PipelineError::Build { source, .. }
             | PipelineError::Tail(TailError::Wire(source)) => source.server_error().cloned(),
-            PipelineError::Apply(error) => error.server_error(),
+            PipelineError::Apply(error) | PipelineError::Batch { source: error, .. } => {
+                error.server_error()
+            }
             PipelineError::Checkpoint(error) => error.server_error(),
             PipelineError::Copy { source, .. } => source.server_error(),
             _ => None,
@@ -137,11 +163,32 @@ impl PipelineError {
 
     pub fn table(&self) -> Option<&QualifiedName> {
         match self {
-            PipelineError::Apply(error) => error.table(),
+            PipelineError::Apply(error) | PipelineError::Batch { source: error, .. } => {
+                error.table()
+            }
             PipelineError::Schema { table, .. }
             | PipelineError::Data { table, .. }
             | PipelineError::Copy { table, .. }
             | PipelineError::Rewritten { table } => Some(table),
+            _ => None,
+        }
+    }
+
+    /// Where in the source's history it stands: the commit's position.
+    pub fn lsn(&self) -> Option<Lsn> {
+        match self {
+            PipelineError::Batch { place, .. } => Some(place.commit_lsn),
+            PipelineError::Schema { lsn, .. } | PipelineError::Data { lsn, .. } => *lsn,
+            _ => None,
+        }
+    }
+
+    /// The names of the columns that identify the table's rows, where they are known.
+    pub fn key(&self) -> Option<String> {
+        match self {
+            PipelineError::Batch { place, .. } if !place.key.is_empty() => {
+                Some(place.key.join(", "))
+            }
             _ => None,
         }
     }
@@ -153,7 +200,8 @@ impl PipelineError {
             PipelineError::Slot(error) => Some(error.hint().to_owned()),
             PipelineError::Store(error) => error.hint().map(str::to_owned),
             PipelineError::Copy { source, .. } => source.hint(),
-            PipelineError::Apply(ApplyError::RowMissing { .. }) => Some(
+            PipelineError::Apply(ApplyError::RowMissing { .. })
+            | PipelineError::Batch { source: ApplyError::RowMissing { .. }, .. } => Some(
                 "Put the row back at the destination, or copy the table again with `sync-agent resync --table`."
                     .to_owned(),
             ),

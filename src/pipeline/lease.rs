@@ -1,6 +1,7 @@
 //! Keeps the lease while an attempt lasts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tracing::Instrument;
@@ -8,6 +9,9 @@ use tracing::Instrument;
 use crate::checkpoint::CheckpointError;
 use crate::checkpoint::row::{self, CheckpointSql, LEASE_RENEWAL};
 use crate::pg::client::Client;
+
+/// How long the destination may take to say whose the lease is, once an attempt has failed.
+const RENEWAL_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Renews until dropped. The task ends only with an error: fenced, or the connection is lost.
 #[derive(Debug)]
@@ -50,6 +54,14 @@ impl Lease {
             // The task is aborted only by its owner, who then no longer waits for it.
             Err(_) => CheckpointError::Gone { pipeline: self.sql.pipeline.clone() },
         }
+    }
+
+    /// Whether somebody took over meanwhile: a process that was stopped finds its connections ended
+    /// by whoever did, and that says more than how.
+    pub async fn superseded(&self) -> Option<CheckpointError> {
+        let renewing = row::renew(&self.client, &self.sql, self.epoch);
+        let renewed = tokio::time::timeout(RENEWAL_PATIENCE, renewing).await.ok()?;
+        renewed.err().filter(|error| matches!(error, CheckpointError::Fenced { .. }))
     }
 
     /// Gives the lease back, so that a standby need not wait.

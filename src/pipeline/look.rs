@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::apply::preflight::can_set_replica_role;
+use crate::apply::preflight::{can_set_replica_role, closed_state_findings};
 use crate::checkpoint::row::{self, Checkpoint};
-use crate::checkpoint::schema;
+use crate::checkpoint::schema::{self, Presence};
 use crate::checkpoint::tables::{CopyState, TableRecord};
 use crate::config::settings::Settings;
 use crate::model::finding::{Finding, Severity, Side};
@@ -34,6 +34,8 @@ pub struct Look {
     /// As they are once the requests that wait are taken.
     pub records: Vec<TableRecord>,
     pub asked: Asked,
+    /// The state is there and we may not read it: what it would explain must not be judged.
+    pub is_state_closed: bool,
     /// Our role at the destination may set `session_replication_role`.
     pub has_replica_role: bool,
     pub slot_confirmed_flush: Option<Lsn>,
@@ -69,7 +71,8 @@ pub async fn look_as(
     );
     refuse_same_database(&context.settings, &source_facts, &destination_facts)?;
     let sql = &context.checkpoint;
-    let (remembered, mut records) = if schema::exists(destination, &sql.schema).await? {
+    let presence = schema::presence(destination, &sql.schema).await?;
+    let (remembered, mut records) = if presence == Presence::Readable {
         let remembered = row::read(destination, sql).await?;
         let records = crate::checkpoint::tables::read_all(destination, &sql.schema, &sql.pipeline);
         (remembered, records.await?)
@@ -99,6 +102,7 @@ pub async fn look_as(
         remembered,
         records,
         asked,
+        is_state_closed: presence == Presence::Closed,
     })
 }
 
@@ -141,6 +145,9 @@ impl Look {
         context: &Context,
         source: &Client,
     ) -> Result<Vec<Finding>, PipelineError> {
+        if self.is_state_closed {
+            return Ok(crate::source::preflight::server_findings(&self.source_facts));
+        }
         let settings = &context.settings;
         let established = self.established();
         let owned = self.remembered.as_ref().map_or(&[][..], |row| &row.owned_publications);
@@ -169,6 +176,12 @@ impl Look {
         source: &Arc<Client>,
         destination: &Arc<Client>,
     ) -> Result<Vec<Finding>, PipelineError> {
+        if self.is_state_closed {
+            let (schema, facts) =
+                (&context.settings.destination.state_schema, &self.destination_facts);
+            let findings = closed_state_findings(destination, schema, facts).await;
+            return findings.map_err(PipelineError::catalog(Side::Destination));
+        }
         let mut planner = Planner::new(
             Arc::clone(&context.settings),
             Arc::clone(source),

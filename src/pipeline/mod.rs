@@ -25,6 +25,7 @@ pub mod pending;
 pub mod planner;
 pub mod policy;
 pub mod poll;
+pub mod pooling;
 pub mod requests;
 pub mod reset;
 pub mod resync;

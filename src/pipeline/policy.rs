@@ -36,12 +36,17 @@ const fn verdict(code: Code, disposition: Disposition) -> Verdict {
 
 const PASSING: Verdict = verdict(Code::E_CONNECT, Disposition::Retry);
 
-/// Judges an error. `was_connected`: both servers have been reached once, so that a refused
+/// Judges an error. `was_connected`: its server has let us in once, so that a refused
 /// password is a rotation in progress and not a wrong configuration.
 pub fn judge(error: &PipelineError, was_connected: bool) -> Verdict {
     use Disposition::{Exit, Hold, Retry};
     match error {
-        PipelineError::Connect(error) if error.is_transient() || was_connected => PASSING,
+        PipelineError::Connect(error) if error.is_transient() => PASSING,
+        // REPLICATION or CONNECT, taken away while running.
+        PipelineError::Connect(error) if was_connected && error.is_about_privilege() => {
+            verdict(Code::E_ACCESS, Hold)
+        }
+        PipelineError::Connect(_) if was_connected => PASSING,
         PipelineError::Connect(_) => verdict(Code::E_PREFLIGHT, Exit),
         PipelineError::Wire { source: WireError::TooLarge { .. }, .. }
         | PipelineError::Tail(TailError::Wire(WireError::TooLarge { .. })) => {
@@ -52,7 +57,9 @@ pub fn judge(error: &PipelineError, was_connected: bool) -> Verdict {
         | PipelineError::Wire { .. }
         | PipelineError::Build { .. } => judge_server(error.server_error().as_ref(), PASSING),
         PipelineError::Tail(tail) => judge_tail(tail, error.server_error().as_ref()),
-        PipelineError::Apply(apply) => judge_apply(apply, error.server_error().as_ref()),
+        PipelineError::Apply(apply) | PipelineError::Batch { source: apply, .. } => {
+            judge_apply(apply, error.server_error().as_ref())
+        }
         PipelineError::Checkpoint(checkpoint) => judge_checkpoint(checkpoint),
         PipelineError::Store(_) => verdict(Code::E_IO, Exit),
         PipelineError::Preflight(_) => verdict(Code::E_PREFLIGHT, Exit),

@@ -178,7 +178,7 @@ async fn take_over(
         Acquired::Standby { holder } => {
             Err(ResetError::Held { pipeline: sql.pipeline.clone(), holder })
         }
-        Acquired::Ours(checkpoint) => {
+        Acquired::Ours { checkpoint, .. } => {
             let lease = Lease::keep(Arc::clone(client), sql.clone(), checkpoint.epoch);
             Ok(Some((checkpoint, lease)))
         }

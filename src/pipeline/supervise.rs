@@ -10,12 +10,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::checkpoint::Store;
 use crate::model::finding::Side;
-use crate::pipeline::attempt::{Attempt, AttemptEnd, Memory};
+use crate::pipeline::attempt::{Attempt, AttemptEnd, Memory, stopped_for};
 use crate::pipeline::backoff::Backoff;
 use crate::pipeline::code::Code;
 use crate::pipeline::context::Context;
 use crate::pipeline::error::PipelineError;
-use crate::pipeline::policy::{Disposition, judge};
+use crate::pipeline::policy::{Disposition, Verdict, judge};
 use crate::pipeline::requests;
 use crate::pipeline::run::RunOptions;
 use crate::pipeline::status::{ErrorReport, State};
@@ -26,6 +26,10 @@ const REMINDER: Duration = Duration::from_secs(600);
 /// An attempt that lasted this long may be followed by the next at once: shorter ones one after the
 /// other would be a hot loop.
 const STEADY: Duration = Duration::from_secs(5);
+
+/// The part of `shutdown_grace` after which an attempt that has not ended is dropped: it hangs in a
+/// connection or a query, and its transactions roll back. The rest closes the local store.
+const ATTEMPT_SHARE: f64 = 0.9;
 
 /// How a pipeline ended.
 #[derive(Debug)]
@@ -51,7 +55,9 @@ pub async fn supervise(
         let result = tokio::select! {
             biased;
             result = Box::pin(attempt.run()) => result,
-            () = forced(shutdown, context.settings.shutdown_grace) => return RunEnd::Shutdown,
+            () = stopped_for(shutdown, context.settings.shutdown_grace.mul_f64(ATTEMPT_SHARE)) => {
+                return RunEnd::Shutdown;
+            }
         };
         let error = match result {
             Ok(AttemptEnd::Shutdown) => return RunEnd::Shutdown,
@@ -72,8 +78,13 @@ pub async fn supervise(
         };
         if context.board.status().positions.applied > started_at {
             backoff.reset();
+            log = ConditionLog::default();
         }
-        let verdict = judge(&error, memory.was_connected);
+        let verdict = verdict(&error, &memory);
+        if verdict.disposition == Disposition::Hold && looks_closer(&error, &mut memory) {
+            tracing::debug!("{}; its transactions are applied one by one", error.chain());
+            continue;
+        }
         log.report(&error, verdict.code, verdict.disposition);
         let message = error.chain();
         context.board.set_error(ErrorReport {
@@ -82,12 +93,12 @@ pub async fn supervise(
             message: message.clone(),
             table: error.table().cloned(),
         });
-        let state = match verdict.disposition {
+        let reason = format!("{}: {message}", verdict.code);
+        match verdict.disposition {
             Disposition::Exit => return RunEnd::Failed { code: verdict.code, error },
-            Disposition::Hold => State::Degraded,
-            Disposition::Retry => State::Backoff,
-        };
-        context.board.set_state(state, format!("{}: {message}", verdict.code));
+            Disposition::Hold => context.board.hold(reason),
+            Disposition::Retry => context.board.set_state(State::Backoff, reason),
+        }
         let delay = backoff.next_delay();
         let is_held = verdict.disposition == Disposition::Hold;
         tokio::select! {
@@ -101,11 +112,22 @@ pub async fn supervise(
     }
 }
 
-/// Ends a while after the stop was asked for: an attempt that hangs in a connect or a query is
-/// dropped, and its transactions roll back.
-async fn forced(shutdown: &CancellationToken, grace: Duration) {
-    shutdown.cancelled().await;
-    tokio::time::sleep(grace).await;
+/// The policy's verdict at this moment of our life. Until preflight has passed, a privilege that
+/// lacks was never there: that is a server that is not prepared.
+fn verdict(error: &PipelineError, memory: &Memory) -> Verdict {
+    let verdict = judge(error, memory.reached.has(side(error)));
+    if verdict.code == Code::E_ACCESS && !memory.is_preflighted {
+        return Verdict { code: Code::E_PREFLIGHT, disposition: Disposition::Exit };
+    }
+    verdict
+}
+
+/// A rejected batch is tried again one transaction at a time, at once: the error is to name the one
+/// that is rejected, and those before it are not held up by it. False when it was alone already.
+fn looks_closer(error: &PipelineError, memory: &mut Memory) -> bool {
+    let PipelineError::Batch { place, .. } = error else { return false };
+    memory.alone_until = memory.alone_until.max(place.commit_lsn);
+    place.transaction_count > 1
 }
 
 fn side(error: &PipelineError) -> Side {
@@ -114,6 +136,7 @@ fn side(error: &PipelineError) -> Side {
         PipelineError::Query { side, .. }
         | PipelineError::Catalog { side, .. }
         | PipelineError::Wire { side, .. } => *side,
+        PipelineError::Slot(_) | PipelineError::PublicationGone { .. } => Side::Source,
         PipelineError::Copy { source, .. } => side(source),
         PipelineError::Connect(error) if error.side() == Side::Source.label() => Side::Source,
         _ => Side::Destination,
@@ -124,7 +147,7 @@ fn stage(error: &PipelineError) -> &'static str {
     match error {
         PipelineError::Connect(_) => "connect",
         PipelineError::Tail(_) => "stream",
-        PipelineError::Apply(_) => "apply",
+        PipelineError::Apply(_) | PipelineError::Batch { .. } => "apply",
         PipelineError::Checkpoint(_) | PipelineError::Store(_) => "checkpoint",
         PipelineError::Preflight(_) | PipelineError::Config { .. } => "preflight",
         PipelineError::Copy { .. } | PipelineError::Rewritten { .. } => "snapshot",
@@ -142,22 +165,23 @@ struct ConditionLog {
 impl ConditionLog {
     fn report(&mut self, error: &PipelineError, code: Code, disposition: Disposition) {
         let text = error.chain();
-        let key = format!("{code} {:?} {}", error.table(), error);
+        let condition = format!("{code} {:?} {}", error.table(), error);
         self.attempt_count += 1;
-        let is_known = self.last.as_ref().is_some_and(|(known, _)| *known == key);
+        let is_known = self.last.as_ref().is_some_and(|(known, _)| *known == condition);
         let server = error.server_error();
         let constraint = server.as_ref().and_then(|server| server.constraint.as_deref());
         let table = error.table().map(ToString::to_string);
-        let hint = error.hint();
+        let (key, lsn, hint) = (error.key(), error.lsn().map(|lsn| lsn.to_string()), error.hint());
+        let code = code.as_str();
         if !is_known {
             self.attempt_count = 1;
-            self.last = Some((key, Instant::now()));
+            self.last = Some((condition, Instant::now()));
             match disposition {
                 Disposition::Retry => {
-                    tracing::warn!(code = code.as_str(), table, constraint, hint, "{text}");
+                    tracing::warn!(code, table, key, constraint, lsn, hint, "{text}");
                 }
                 Disposition::Hold | Disposition::Exit => {
-                    tracing::error!(code = code.as_str(), table, constraint, hint, "{text}");
+                    tracing::error!(code, table, key, constraint, lsn, hint, "{text}");
                 }
             }
             return;
@@ -166,13 +190,8 @@ impl ConditionLog {
             && logged.elapsed() >= REMINDER
         {
             *logged = Instant::now();
-            tracing::warn!(
-                code = code.as_str(),
-                table,
-                constraint,
-                attempt = self.attempt_count,
-                "{text}"
-            );
+            let attempt = self.attempt_count;
+            tracing::warn!(code, table, key, constraint, lsn, attempt, "{text}");
         }
     }
 }

@@ -188,7 +188,7 @@ impl<Ask: AsyncFnMut() -> Option<Status>> Watch<'_, Ask> {
             }
             sleep(LOOK_INTERVAL).await;
         };
-        self.was_reached = true;
+        // That the source is there says nothing of the destination, which is asked from now on.
         committed_position(&client).await
     }
 

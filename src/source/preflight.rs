@@ -122,21 +122,52 @@ fn slot_findings(request: SourceRequest<'_>, slot: Option<&SlotInfo>) -> Vec<Fin
         }
         None => findings.push(Finding::info(Side::Source, object.clone(), "run creates it")),
     }
-    if slot.is_none() && facts.free_replication_slots() < 1 {
-        findings.push(exhausted("max_replication_slots", facts.max_replication_slots));
-    }
-    if !slot.is_some_and(|slot| slot.active) && facts.free_wal_senders() < 1 {
-        findings.push(exhausted("max_wal_senders", facts.max_wal_senders));
-    }
+    let slots = Capacity {
+        setting: "max_replication_slots",
+        limit: facts.max_replication_slots,
+        free: facts.free_replication_slots(),
+    };
+    findings.extend(slots.lacks(if slot.is_none() { 1 } else { 0 }));
+    let senders = Capacity {
+        setting: "max_wal_senders",
+        limit: facts.max_wal_senders,
+        free: facts.free_wal_senders(),
+    };
+    let needed = match slot {
+        // The one that makes the slot keeps its snapshot; the stream has another.
+        None => 2,
+        Some(slot) => i32::from(!slot.active),
+    };
+    findings.extend(senders.lacks(needed));
     findings
 }
 
-fn exhausted(setting: &str, limit: i32) -> Finding {
-    /// The stream's own, and one more while a table is copied beside it.
-    const NEEDED: i32 = 2;
-    let message = format!("all {limit} are in use");
-    Finding::error(Side::Source, format!("setting {setting}"), message)
-        .remedy(format!("ALTER SYSTEM SET {setting} = {}; -- then restart", limit + NEEDED))
+/// Something that the server has a limited number of.
+struct Capacity {
+    setting: &'static str,
+    limit: i32,
+    free: i32,
+}
+
+impl Capacity {
+    fn lacks(&self, needed: i32) -> Option<Finding> {
+        /// What makes room: our own, and one more while a table is copied beside it.
+        const MORE: i32 = 2;
+        let Capacity { setting, limit, free } = self;
+        if *free >= needed {
+            return None;
+        }
+        let message = if *free < 1 {
+            format!("all {limit} are in use")
+        } else {
+            format!("{free} of {limit} is free, and {needed} are needed")
+        };
+        let finding = Finding::error(Side::Source, format!("setting {setting}"), message);
+        Some(
+            finding
+                .remedy(format!("ALTER SYSTEM SET {setting} = {}; -- then restart", limit + MORE)),
+        )
+    }
 }
 
 /// Named relations that cannot be replicated, and unlogged tables that patterns pass over.
@@ -242,6 +273,14 @@ fn publication_findings(
             not_owned.join(", ")
         );
         findings.push(error(message).remedy(script));
+    } else if !plan.not_ours.is_empty() {
+        let statements: Vec<String> = plan
+            .not_ours
+            .iter()
+            .map(|name| format!("ALTER PUBLICATION {} OWNER TO {role}", identifier(name)))
+            .collect();
+        let message = format!("role {role} may not alter what it once made: it has another owner");
+        findings.push(error(message).remedy(statements.join("; ")));
     } else if !plan.created.is_empty() && !facts.can_create_in_database {
         let database = identifier(&facts.database);
         let message = format!("role {role} may not create it in database {database}");

@@ -51,6 +51,8 @@ pub struct PublicationPlan {
     pub is_split: bool,
     /// Publications that the statements create.
     pub created: Vec<String>,
+    /// Publications of ours that the statements alter and that somebody else owns by now.
+    pub not_ours: Vec<String>,
     /// Tables that the statements add: only their owners may.
     pub added: Vec<QualifiedName>,
     pub findings: Vec<Finding>,
@@ -197,6 +199,13 @@ fn plan_own(
     plan.is_split = changes.drops.is_empty() && changes.added.len() > TABLES_PER_STATEMENT;
     plan.statements = changes.drops;
     plan.statements.extend(changes.adds);
+    let is_altered = |publication: &&PublicationInfo| {
+        let alter = format!("ALTER PUBLICATION {} ", identifier(&publication.name));
+        plan.statements.iter().any(|statement| statement.starts_with(&alter))
+    };
+    let altered = main.into_iter().chain(insert_only).filter(|publication| !publication.is_owner);
+    plan.not_ours =
+        altered.filter(is_altered).map(|publication| publication.name.clone()).collect();
     plan.created = changes.created;
     plan.added = changes.added;
 }

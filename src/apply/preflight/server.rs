@@ -84,6 +84,14 @@ pub(super) fn replica_role_finding(facts: &ServerFacts) -> Finding {
         .remedy(statement)
 }
 
+/// Large batches are staged in temporary tables.
+pub(super) fn temporary_finding(facts: &ServerFacts) -> Finding {
+    let (role, database) = (identifier(&facts.role), identifier(&facts.database));
+    let message = format!("role {role} may not make the temporary tables that large batches need");
+    Finding::error(Side::Destination, format!("database {database}"), message)
+        .remedy(format!("GRANT TEMPORARY ON DATABASE {database} TO {role}"))
+}
+
 /// Whether a proxy gives each transaction another server session: then session settings, advisory
 /// locks and prepared statements are not ours.
 ///

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio_postgres::Client;
 
-use crate::apply::mapping::ArbiterProblem;
+use crate::apply::mapping::{ArbiterProblem, Mapping};
 use crate::apply::preflight::{DestinationRequest, DestinationTable};
 use crate::model::finding::{Finding, Side};
 use crate::pg::catalog::{self, CatalogError, TableInfo, TablePrivileges};
@@ -41,6 +41,7 @@ pub(super) async fn existing_findings(
         findings.extend(privilege_finding(&request.facts.role, table, privileges));
         findings.extend(fit_findings(request, table, existing));
     }
+    findings.extend(sequence_findings(client, request, &present, &oids).await?);
     let role = identifier(&request.facts.role);
     for schema in unusable_schemas {
         let schema = identifier(schema);
@@ -54,6 +55,39 @@ pub(super) async fn existing_findings(
     let with_rows: Vec<&DestinationTable<'_>> =
         request.tables.iter().filter(|table| with_rows.contains(table.name)).collect();
     findings.extend(super::existing::rows_findings(client, request, &with_rows).await?);
+    Ok(findings)
+}
+
+/// Defaults of columns that we do not write: every insert of ours reads the sequences behind them.
+async fn sequence_findings(
+    client: &Client,
+    request: DestinationRequest<'_>,
+    present: &[(&DestinationTable<'_>, &TableInfo)],
+    oids: &[Oid],
+) -> Result<Vec<Finding>, CatalogError> {
+    let role = identifier(&request.facts.role);
+    let mut findings = Vec::new();
+    for closed in catalog::closed_sequences(client, oids).await? {
+        let table = present.iter().find(|(_, existing)| existing.oid == closed.table);
+        let Some((table, _)) = table else { continue };
+        let is_written = |mapping: &Mapping| {
+            let mut written = mapping.columns.iter().filter(|column| column.is_written());
+            written.any(|column| column.destination.name == closed.column)
+        };
+        if !matches!(table.mapping, Some(Ok(mapping)) if !is_written(mapping)) {
+            continue;
+        }
+        let name = closed.name.sql();
+        let message = format!(
+            "no USAGE privilege: the default of column {} of table {} reads it",
+            identifier(&closed.column),
+            table.name.sql()
+        );
+        findings.push(
+            Finding::error(Side::Destination, format!("sequence {name}"), message)
+                .remedy(format!("GRANT USAGE ON SEQUENCE {name} TO {role}")),
+        );
+    }
     Ok(findings)
 }
 

@@ -25,7 +25,9 @@ pub use names::{
     PartitionLeaf, RelationSummary, SchemaInfo, partition_leaves, relations, schemas,
     tables_without_references,
 };
-pub use privileges::{TablePrivileges, privileges};
+pub use privileges::{
+    TablePrivileges, closed_sequences, closed_tables, may_use_temporary, privileges,
+};
 pub use publications::{PublicationInfo, PublishedTable, publication_tables, publications};
 pub use server::{ServerFacts, server_facts};
 pub use slots::{

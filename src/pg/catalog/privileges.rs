@@ -50,3 +50,45 @@ pub async fn privileges(
     };
     rows.iter().map(privileges).collect()
 }
+
+/// Whether our role may make temporary tables in this database.
+pub async fn may_use_temporary(client: &Client) -> Result<bool, CatalogError> {
+    const QUESTION: &str = "our role's privileges";
+    const SQL: &str = "SELECT pg_catalog.has_database_privilege(\
+         pg_catalog.current_database(), 'TEMPORARY')";
+    let row = super::query_one(client, QUESTION, SQL, &[]).await?;
+    Cells::new(&row, QUESTION).next()
+}
+
+/// A sequence that a column's default reads and that our role may not use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClosedSequence {
+    pub table: Oid,
+    pub column: String,
+    pub name: QualifiedName,
+}
+
+/// For each table that exists; identity columns read theirs without a privilege.
+pub async fn closed_sequences(
+    client: &Client,
+    tables: &[Oid],
+) -> Result<Vec<ClosedSequence>, CatalogError> {
+    const QUESTION: &str = "our role's privileges";
+    let rows = query(client, QUESTION, include_str!("closed_sequences.sql"), &[&tables]).await?;
+    let sequence = |row| {
+        let mut cells = Cells::new(row, QUESTION);
+        Ok(ClosedSequence {
+            table: cells.next()?,
+            column: cells.next()?,
+            name: QualifiedName::new(cells.next::<String>()?, cells.next::<String>()?),
+        })
+    };
+    rows.iter().map(sequence).collect()
+}
+
+/// Tables of a schema that our role may not read and write as its own.
+pub async fn closed_tables(client: &Client, schema: &str) -> Result<Vec<String>, CatalogError> {
+    const QUESTION: &str = "our role's privileges";
+    let rows = query(client, QUESTION, include_str!("closed_tables.sql"), &[&schema]).await?;
+    rows.iter().map(|row| Cells::new(row, QUESTION).next()).collect()
+}

@@ -1,15 +1,21 @@
 //! Where the stream begins: the slot that is there, or a new one at first contact.
 
+use std::time::Duration;
+
 use super::{Attempt, Held};
 use crate::checkpoint::row;
 use crate::model::finding::Side;
 use crate::pg::lsn::Lsn;
+use crate::pipeline::context::STREAM_PURPOSE;
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::look::{Look, judge_slot};
 use crate::pipeline::slot_creation;
 use crate::snapshot::ConsistentPoint;
-use crate::source::slot::Verdict;
+use crate::source::slot::{SlotError, Verdict};
 use crate::wire::Session;
+
+/// How long a backend may take to end.
+const END_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where an attempt begins.
 #[derive(Debug)]
@@ -23,14 +29,13 @@ impl Attempt<'_> {
     /// Whether history goes on. Where it is broken and everything is to be copied again anyway, the
     /// checkpoint forgets it, and a first contact follows.
     pub(super) async fn judge(
-        &self,
+        &mut self,
         held: &mut Held,
         replication: &mut Session,
         look: &Look,
     ) -> Result<Verdict, PipelineError> {
         let context = self.context;
-        let judged =
-            judge_slot(context, &held.source, replication, look, Some(&held.checkpoint)).await;
+        let judged = self.judge_freed(held, replication, look).await;
         let error = match judged {
             Err(PipelineError::Slot(error)) if error.is_broken_history() => error,
             other => return other,
@@ -51,6 +56,33 @@ impl Attempt<'_> {
             held.checkpoint = checkpoint;
         }
         judge_slot(context, &held.source, replication, look, Some(&held.checkpoint)).await
+    }
+
+    /// Whether history goes on. The stream of an agent that we superseded is ended first: it cannot
+    /// move, and the server would keep its slot for a `wal_sender_timeout`.
+    async fn judge_freed(
+        &mut self,
+        held: &Held,
+        replication: &mut Session,
+        look: &Look,
+    ) -> Result<Verdict, PipelineError> {
+        let (context, row) = (self.context, Some(&held.checkpoint));
+        let judged = judge_slot(context, &held.source, replication, look, row).await;
+        let Err(PipelineError::Slot(SlotError::Active { pid, .. })) = judged else { return judged };
+        if !std::mem::take(&mut self.memory.has_superseded) {
+            return judged;
+        }
+        let failed = || PipelineError::query(Side::Source, "ending the stream of a stalled agent");
+        // Not just anybody's: the slot's user must go by the name of our streams.
+        let name = context.source.application_name(STREAM_PURPOSE);
+        let sql = "SELECT pg_catalog.pg_terminate_backend(pid, $3) \
+                   FROM pg_catalog.pg_stat_activity WHERE pid = $1 AND application_name = $2";
+        let limit = i64::try_from(END_PATIENCE.as_millis()).unwrap_or(i64::MAX);
+        let ended = held.source.query(sql, &[&pid, &name, &limit]).await.map_err(failed())?;
+        if !ended.is_empty() {
+            tracing::info!(pid, "ended the stream of the agent that was stalled");
+        }
+        judge_slot(context, &held.source, replication, look, row).await
     }
 
     /// Makes the slot where there is none. `None`: stopped meanwhile.

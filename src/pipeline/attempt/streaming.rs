@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 
-use super::{Attempt, AttemptEnd, Held};
+use super::{Attempt, AttemptEnd, Held, cut_off, stopped_for};
 use crate::apply::targets::Targets;
 use crate::apply::transaction::Applier;
 use crate::checkpoint::Record;
@@ -27,6 +27,14 @@ use crate::wire::{Session, StreamOptions};
 
 /// How long the source may wait for us when it shuts down.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(4);
+
+/// The part of `shutdown_grace` that the batch in hand may take to finish: the rest is for rolling it
+/// back, giving the lease back and saying goodbye.
+const BATCH_SHARE: f64 = 0.7;
+
+/// When a stream is given up that has not even come to finishing its batch: its reader waits for the
+/// destination to describe a table, for example.
+const READER_SHARE: f64 = 0.75;
 
 /// What a stream starts from.
 #[derive(Debug)]
@@ -65,6 +73,7 @@ impl Attempt<'_> {
         let tail = Tail::start(replication, slot, start.applied_lsn, &options, keys).await?;
         let targets = Targets::default();
         let writer = context.writing_client("apply", look.has_replica_role).await?;
+        let cancel = writer.cancel_handle();
         let applier = Applier::new(
             writer,
             is_binary,
@@ -82,9 +91,11 @@ impl Attempt<'_> {
             board: context.board.clone(),
             limits: batch_limits(&context.settings),
             caught_up_at: reached,
+            alone_until: self.memory.alone_until,
             last_commit: held.checkpoint.last_commit,
         };
-        let grace = context.settings.shutdown_grace;
+        let whole_grace = context.settings.shutdown_grace;
+        let grace = whole_grace.mul_f64(BATCH_SHARE);
         // Stopped with us, or alone: then another attempt follows.
         let stop = self.shutdown.child_token();
         tracing::info!(lsn = %start.applied_lsn, binary = is_binary, "streaming");
@@ -101,10 +112,17 @@ impl Attempt<'_> {
             end = Box::pin(stream.run(until, stop.clone(), grace)) => end?,
             () = source_left(&source) => return Err(TailError::Ended.into()),
             never = interruption => match never {},
+            () = stopped_for(self.shutdown, whole_grace.mul_f64(READER_SHARE)) => ReaderEnd::CutOff,
         };
+        if end == ReaderEnd::CutOff {
+            let at_control = held.destination.cancel_handle();
+            tokio::join!(cut_off(&cancel), cut_off(&at_control));
+        }
         Ok(match end {
-            ReaderEnd::Shutdown if self.shutdown.is_cancelled() => AttemptEnd::Shutdown,
-            ReaderEnd::Shutdown => AttemptEnd::Again,
+            ReaderEnd::Shutdown | ReaderEnd::CutOff if self.shutdown.is_cancelled() => {
+                AttemptEnd::Shutdown
+            }
+            ReaderEnd::Shutdown | ReaderEnd::CutOff => AttemptEnd::Again,
             ReaderEnd::CaughtUp => AttemptEnd::CaughtUp,
         })
     }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::show_tables;
 use crate::apply::preflight::can_set_replica_role;
+use crate::checkpoint::row;
+use crate::checkpoint::schema::{self, Presence};
 use crate::checkpoint::tables::{self, CopyState, TableRecord};
-use crate::checkpoint::{row, schema};
 use crate::model::finding::{Finding, Side};
 use crate::pg::catalog::{
     self, RelationKind, RelationSummary, ServerFacts, TableFilter, TableInfo,
@@ -76,7 +77,7 @@ impl Look {
             fed: Vec::new(),
         };
         let sql = &context.checkpoint;
-        if schema::exists(destination, &sql.schema).await? {
+        if schema::presence(destination, &sql.schema).await? == Presence::Readable {
             look.records = tables::read_all(destination, &sql.schema, &sql.pipeline).await?;
             look.fed = tables::fed_by_others(destination, &sql.schema, SNAPSHOT_SUFFIX).await?;
             let remembered = row::read(destination, sql).await?;

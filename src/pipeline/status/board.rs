@@ -36,6 +36,8 @@ struct Inner {
     /// Everything of the answer but the parts below, which are put in when somebody asks.
     status: Status,
     state_since: PgTimestamp,
+    /// Held by the data: a retry that has not come further is not another state.
+    is_held: bool,
     lag: Lag,
     tables: Tables,
     metrics: Metrics,
@@ -97,6 +99,7 @@ impl Board {
         let inner = Inner {
             status,
             state_since: clock.now().wall,
+            is_held: false,
             lag: Lag::default(),
             tables: Tables::default(),
             metrics,
@@ -107,16 +110,34 @@ impl Board {
     // --- what the pipeline is doing ---
 
     /// `reason` is for people: a short phrase, lowercase, no secrets.
+    ///
+    /// While it is held ([`Board::hold`]), starting over does not show: whoever watches would take
+    /// every retry for a recovery.
     pub fn set_state(&self, state: State, reason: impl Into<String>) {
-        let reason = reason.into();
         let now = self.now().wall;
         let mut inner = self.lock();
-        if inner.status.state != state {
-            inner.state_since = now;
-            inner.metrics.agent.state(state.label());
+        if inner.is_held && matches!(state, State::Copying | State::CatchingUp) {
+            return;
         }
-        inner.status.state = state;
-        inner.status.reason = reason;
+        inner.is_held = false;
+        inner.state(state, reason.into(), now);
+    }
+
+    /// Degraded until [`Board::went_on`], or until another state says more.
+    pub fn hold(&self, reason: impl Into<String>) {
+        let now = self.now().wall;
+        let mut inner = self.lock();
+        inner.is_held = true;
+        inner.state(State::Degraded, reason.into(), now);
+    }
+
+    /// What held it is over: it has come further than where it stood.
+    pub fn went_on(&self, state: State, reason: &str) {
+        let now = self.now().wall;
+        let mut inner = self.lock();
+        if std::mem::take(&mut inner.is_held) {
+            inner.state(state, reason.to_owned(), now);
+        }
     }
 
     pub fn state(&self) -> State {
@@ -345,6 +366,15 @@ impl Board {
 impl Inner {
     fn table(&mut self, name: &QualifiedName) -> &mut tables::Entry {
         self.tables.entry(name, &mut self.metrics.tables)
+    }
+
+    fn state(&mut self, state: State, reason: String, now: PgTimestamp) {
+        if self.status.state != state {
+            self.state_since = now;
+            self.metrics.agent.state(state.label());
+        }
+        self.status.state = state;
+        self.status.reason = reason;
     }
 
     fn applied_commit(&mut self, time: Option<PgTimestamp>, now: Now) {

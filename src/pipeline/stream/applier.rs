@@ -11,7 +11,8 @@ use crate::apply::transaction::{Applied, Applier};
 use crate::batch::{Batch, End};
 use crate::model::change::Op;
 use crate::pg::lsn::Lsn;
-use crate::pipeline::status::Board;
+use crate::pipeline::error::{BatchPlace, PipelineError};
+use crate::pipeline::status::{Board, State};
 use crate::pipeline::stream::progress::Progress;
 use crate::pipeline::stream_tables::SourceNames;
 
@@ -24,7 +25,7 @@ pub enum Work {
 }
 
 /// The applier's end: its error, or nothing once the reader has let go of it.
-pub(super) type ApplierTask = AbortOnDropHandle<Result<(), ApplyError>>;
+pub(super) type ApplierTask = AbortOnDropHandle<Result<(), PipelineError>>;
 
 /// Starts the task. `ready` yields once each time the applier is idle.
 pub(super) fn start(
@@ -47,7 +48,7 @@ async fn run(
     progress: Progress,
     mut work: mpsc::Receiver<Work>,
     ready: mpsc::Sender<()>,
-) -> Result<(), ApplyError> {
+) -> Result<(), PipelineError> {
     // Counted only once committed: a large transaction's parts wait for its end.
     let mut uncommitted = Vec::new();
     loop {
@@ -60,7 +61,10 @@ async fn run(
         let applied = match next {
             Work::Idle(lsn) => Some(applier.advance_idle(lsn).await?),
             Work::Batch(batch) => {
-                let applied = applier.apply(&batch).await?;
+                let applied = match applier.apply(&batch).await {
+                    Ok(applied) => applied,
+                    Err(error) => return Err(failed(&applier, &batch, error)),
+                };
                 let is_committed = matches!(batch.end, End::Commit { .. });
                 let change_count = batch.change_count as u64;
                 uncommitted.extend(batch.counts);
@@ -85,8 +89,22 @@ async fn run(
     }
 }
 
+/// Says which transactions failed, and by which columns their rows are known.
+fn failed(applier: &Applier, batch: &Batch, source: ApplyError) -> PipelineError {
+    let transaction_count = match batch.end {
+        End::Commit { transaction_count, .. } => transaction_count,
+        End::Continues => 1,
+    };
+    let key = source.table().map_or_else(Vec::new, |table| applier.key_columns(table));
+    let place = BatchPlace { transaction_count, commit_lsn: batch.commit_lsn, key };
+    PipelineError::Batch { place, source }
+}
+
 fn show(board: &Board, names: &SourceNames, applied: &Applied) {
     board.applied(applied.through, applied.last.map(|commit| commit.commit_time));
+    if applied.last.is_some() {
+        board.went_on(State::CatchingUp, "going on");
+    }
     board.transactions(applied.transaction_count);
     for (table, kind, count) in applied.conflicts.iter() {
         if let Some(name) = names.of(table) {

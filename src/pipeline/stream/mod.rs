@@ -52,6 +52,8 @@ pub struct Stream {
     pub limits: Limits,
     /// The source's WAL end when the stream began: from there on it is not catching up.
     pub caught_up_at: Lsn,
+    /// Commits up to here are applied one by one.
+    pub alone_until: Lsn,
     pub last_commit: Option<LastCommit>,
 }
 
@@ -92,7 +94,12 @@ impl Stream {
         let reader = Reader::new(
             self.tail,
             self.tables,
-            reader::Goal { until, caught_up_at: self.caught_up_at, last_commit: self.last_commit },
+            reader::Goal {
+                until,
+                caught_up_at: self.caught_up_at,
+                alone_until: self.alone_until,
+                last_commit: self.last_commit,
+            },
             self.limits,
             self.board,
             reader::Links { work, ready, progress: reader_progress },

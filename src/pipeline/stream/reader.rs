@@ -35,6 +35,8 @@ const BACKLOG_DELAY: Duration = Duration::from_millis(100);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReaderEnd {
     Shutdown,
+    /// Stopped, and the batch in hand did not finish in time.
+    CutOff,
     /// The position asked for is applied.
     CaughtUp,
 }
@@ -54,6 +56,8 @@ pub struct Goal {
     pub until: Option<Lsn>,
     /// From here on it is streaming, before it is catching up.
     pub caught_up_at: Lsn,
+    /// Commits up to here are applied one by one: one of them was rejected among others.
+    pub alone_until: Lsn,
     /// The last commit that the checkpoint stands for.
     pub last_commit: Option<LastCommit>,
 }
@@ -133,7 +137,9 @@ impl Reader {
                 Err(error)
             }
             Ok(end) => {
-                self.drain(grace, &mut applier).await?;
+                if !self.drain(grace, &mut applier).await? {
+                    return Ok(ReaderEnd::CutOff);
+                }
                 if let Err(error) = self.tail.stop().await {
                     tracing::debug!(%error, "the replication connection did not end in order");
                 }
@@ -314,7 +320,12 @@ impl Reader {
                 self.batcher.begin(begin);
             }
             TailEvent::Change(change) => self.take_change(change).await?,
-            TailEvent::Commit(commit) => self.batcher.commit(commit, Instant::now()),
+            TailEvent::Commit(commit) => {
+                self.batcher.commit(commit, Instant::now());
+                if commit.commit_lsn <= self.goal.alone_until {
+                    self.batcher.close();
+                }
+            }
             TailEvent::Keepalive { wal_end, reply_requested } => {
                 self.idle_rule.on_keepalive(wal_end, reply_requested);
                 if !self.in_flight().is_busy {
@@ -362,12 +373,13 @@ impl Reader {
         self.board.queue(self.batcher.memory_bytes() as u64, self.queue_capacity_bytes);
     }
 
-    /// Hands over what is closed and waits until the applier and the mirror are done with it.
+    /// Hands over what is closed and waits until the applier and the mirror are done with it. False
+    /// where that took too long.
     async fn drain(
         &mut self,
         grace: Duration,
         applier: &mut ApplierTask,
-    ) -> Result<(), PipelineError> {
+    ) -> Result<bool, PipelineError> {
         let draining = async {
             let mut has_source = true;
             loop {
@@ -378,12 +390,12 @@ impl Reader {
                     && !self.batcher.has_closed()
                     && positions.flushed_lsn >= positions.applied_lsn;
                 if is_done {
-                    return Ok(());
+                    return Ok(true);
                 }
                 tokio::select! {
                     biased;
                     changed = self.links.progress.changed() => {
-                        if changed.is_err() { return Ok(()); }
+                        if changed.is_err() { return Ok(true); }
                     }
                     Some(()) = self.links.ready.recv(), if !self.is_applier_ready => {
                         self.is_applier_ready = true;
@@ -405,7 +417,7 @@ impl Reader {
                     "the batch in hand did not finish in time and is rolled back"
                 );
                 applier.abort();
-                Ok(())
+                Ok(false)
             }
         }
     }
@@ -422,10 +434,10 @@ impl Reader {
 }
 
 fn applier_error(
-    ended: Result<Result<(), crate::apply::ApplyError>, tokio::task::JoinError>,
+    ended: Result<Result<(), PipelineError>, tokio::task::JoinError>,
 ) -> PipelineError {
     match ended {
-        Ok(Err(error)) => error.into(),
+        Ok(Err(error)) => error,
         Ok(Ok(())) => PipelineError::TaskEnded { task: "applier" },
         Err(error) => PipelineError::TaskFailed { task: "applier", source: error },
     }

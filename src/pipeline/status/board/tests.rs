@@ -309,3 +309,28 @@ fn status_survives_json() {
     assert!(json.contains("\"schema_version\":1"), "{json}");
     assert_eq!(serde_json::from_str::<Status>(&json).expect("readable"), status);
 }
+
+#[test]
+fn what_is_held_shows_as_degraded_until_it_has_come_further() {
+    let (board, clock) = board(10);
+    board.set_state(State::Streaming, "streaming");
+    board.hold("E_CONFLICT: no");
+    clock.advance_seconds(5);
+    for retry in [State::Copying, State::CatchingUp] {
+        board.set_state(retry, "again");
+        let status = board.status();
+        assert_eq!((status.state, status.reason.as_str()), (State::Degraded, "E_CONFLICT: no"));
+        assert_eq!(value(&board, "sync_agent_state{state=\"degraded\"}"), Some(1.0));
+    }
+    assert_eq!(board.status().since, timestamp(PgTimestamp::from_unix_micros(0)), "since it began");
+    board.went_on(State::CatchingUp, "going on");
+    assert_eq!(board.state(), State::CatchingUp);
+    board.set_state(State::Copying, "copying");
+    assert_eq!(board.state(), State::Copying, "nothing holds it any more");
+    board.went_on(State::CatchingUp, "going on");
+    assert_eq!(board.state(), State::Copying, "it was not held");
+    board.hold("E_ACCESS: no");
+    board.set_state(State::Backoff, "gone");
+    board.set_state(State::CatchingUp, "again");
+    assert_eq!(board.state(), State::CatchingUp, "another trouble took its place");
+}
