@@ -14,7 +14,7 @@ demo: ## two throwaway servers, a shop at work, the agent between them (DEMO_SEC
 	$(CARGO) build --release --locked --bin sync-agent
 	@BINARY="$(BIN)/release/sync-agent" scripts/demo.sh
 
-test: install ## everything: unit, property, house rules, real servers of every version
+test: install ## everything: unit, property, house rules, real servers (three pairs of versions)
 	@scripts/test.sh
 
 check: ## what needs no server: format, lints, house rules, docs
@@ -27,8 +27,8 @@ check: ## what needs no server: format, lints, house rules, docs
 fmt: ## format the sources
 	$(CARGO) fmt --all
 
-test-versions: install ## the hand-over on PostgreSQL 14 to 18 alone
-	@scripts/test.sh versions::
+test-versions: install ## PostgreSQL 14 to 18 on either side: all 25 pairs (some five minutes)
+	@scripts/test.sh versions:: all
 
 bench: ## the figures of the README, beside what else is installed (some minutes)
 	@scripts/install-build-tools.sh
@@ -39,7 +39,8 @@ dist: ## one binary that needs no Rust, packed in dist/
 	@scripts/install-build-tools.sh
 	@scripts/dist.sh
 
-install: ## what the tests need: a C compiler, PostgreSQL, its other versions
+install: ## what the tests need: a C compiler, PostgreSQL, its other versions, pgbouncer
 	@scripts/install-build-tools.sh
 	@scripts/install-postgres.sh >/dev/null
 	@scripts/install-versions.sh || echo "the tests of the missing versions will fail" >&2
+	@scripts/install-pooler.sh || echo "the tests of poolers will fail" >&2

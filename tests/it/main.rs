@@ -28,6 +28,8 @@ mod idle_progress;
 mod insert_update_delete;
 /// Keys deleted, inserted again, moved and swapped.
 mod keys;
+/// Start-up, shutdown, the lease, held conditions, privileges.
+mod operations;
 /// What check finds, and that its statements mend it.
 mod preflight;
 /// Kills, restarts and cuts in every phase.

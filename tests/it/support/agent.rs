@@ -368,7 +368,9 @@ impl Agent {
             "SELECT 'schema ' || nspname FROM pg_namespace WHERE nspname = 'sync_agent'";
         let mut rows = self.source.query(source).await;
         rows.extend(self.destination.query(destination).await);
-        rows.into_iter().flatten().flatten().collect()
+        let mut traces: Vec<String> = rows.into_iter().flatten().flatten().collect();
+        traces.sort();
+        traces
     }
 }
 

@@ -136,8 +136,21 @@ impl Cluster {
         self.exec(&format!("ALTER ROLE {role} PASSWORD '{password}'")).await;
         let rules = "local all all trust\nhost all all all scram-sha-256\n\
                      host replication all all scram-sha-256\n";
+        self.rules(rules).await;
+    }
+
+    /// Another pg_hba.conf, in force when this returns.
+    pub(crate) async fn rules(&self, rules: &str) {
         self.replace("data/pg_hba.conf", rules);
         self.exec("SELECT pg_reload_conf()").await;
+        // The postmaster reads it when the signal arrives, which is not at once.
+        let loaded = "SELECT pg_conf_load_time()";
+        let before = self.scalar(loaded).await;
+        self.exec("SELECT pg_reload_conf()").await;
+        wait::until("the rules are read", wait::PROCESS, async || {
+            self.scalar(loaded).await != before
+        })
+        .await;
     }
 
     pub(crate) async fn stop(&mut self, mode: Stop) {

@@ -11,6 +11,7 @@ pub(crate) mod database;
 pub(crate) mod hold;
 pub(crate) mod installation;
 pub(crate) mod monitor;
+pub(crate) mod pooler;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod wait;
