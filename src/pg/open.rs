@@ -21,8 +21,9 @@ use crate::pg::password::Credentials;
 use crate::pg::startup::{self, BackendKey, Startup};
 
 /// What every session has, on both sides: how values look in text, how names resolve, no time
-/// limits but our own, ordinary transactions.
-const PINNED: [(&str, &str); 19] = [
+/// limits but our own, ordinary transactions; no compiling of catalog questions, whose costs the
+/// planner takes for a hundred times of what they are.
+const PINNED: [(&str, &str); 20] = [
     ("search_path", ""),
     ("DateStyle", "ISO, MDY"),
     ("IntervalStyle", "postgres"),
@@ -42,6 +43,7 @@ const PINNED: [(&str, &str); 19] = [
     ("default_transaction_read_only", "off"),
     ("default_transaction_deferrable", "off"),
     ("quote_all_identifiers", "off"),
+    ("jit", "off"),
 ];
 
 /// A setting that a superuser may have given the role (`ALTER ROLE … SET`), and that the role itself
