@@ -51,7 +51,12 @@ fn one_index(
     if !row.is_valid {
         return Err("it is not valid at the source".to_owned());
     }
-    let passage = table.passage(&row.columns)?;
+    let is_plain_key = row.is_unique && !row.has_expression && !row.is_exclusion;
+    let passage = if is_plain_key && row.tail.starts_with("btree ") {
+        table.key_passage(&row.columns)?
+    } else {
+        table.passage(&row.columns)?
+    };
     scope.usable(Some(row.oid), &row.tail)?;
     if let Some(oid) = row.constraint_oid {
         scope.usable(Some(oid), "")?;

@@ -70,4 +70,6 @@ pub struct OutputColumn {
     pub not_null: bool,
     /// Its values are the source's own: default, identity, generation and collation are kept.
     pub is_untransformed: bool,
+    /// Equal values stay equal and others different: a key over it is still one.
+    pub is_distinct: bool,
 }

@@ -157,9 +157,14 @@ fn one_table(
         match (parent, bound) {
             (Some(parent), Some(bound)) => {
                 let is_attached = scope.present.is_child_of(&table.name, &parent);
-                if !is_attached {
-                    let create = if is_missing { create(scope, table) } else { Vec::new() };
+                if is_missing {
+                    let create = create(scope, table);
                     planned.partitions.push(partition(table, &parent, &bound, create, &own));
+                } else if !is_attached {
+                    // We create and attach in one transaction: it is somebody else's.
+                    let message = format!("it exists and is no partition of {}", parent.sql());
+                    let object = table.object();
+                    scope.lacks(Lack { object, message, remedy: None });
                 }
             }
             _ if is_missing => planned.create = create(scope, table),

@@ -85,12 +85,28 @@ impl<'a> Table<'a> {
         column.passed().map(|_| column.output.name.as_str())
     }
 
-    /// By the source's name.
+    /// The destination's name of a column that has another at the source.
     pub(super) fn renamed(&self, source_name: &str) -> Option<String> {
-        let column = self.columns.iter().find(|column| {
-            column.row.is_some_and(|row| row.name == source_name) && column.is_renamed()
-        })?;
-        Some(column.output.name.clone())
+        let is_it = |column: &&Column<'_>| column.row.is_some_and(|row| row.name == source_name);
+        let column = self.columns.iter().find(is_it)?;
+        (column.output.name != source_name).then(|| column.output.name.clone())
+    }
+
+    /// As [`Table::passage`], for a key of plain columns: values that were changed will do, if equal
+    /// ones stayed equal and others different.
+    pub(super) fn key_passage(&self, numbers: &[i16]) -> Result<Passage, String> {
+        let columns: Option<Vec<&Column<'a>>> =
+            numbers.iter().map(|&number| self.column(number)).collect();
+        match columns {
+            Some(columns) if columns.iter().all(|column| column.output.is_distinct) => {
+                let is_renamed = |column: &&Column<'_>| {
+                    column.row.is_some_and(|row| row.name != column.output.name)
+                };
+                let any = columns.iter().any(is_renamed);
+                Ok(if any { Passage::Renamed } else { Passage::Same })
+            }
+            _ => self.passage(numbers),
+        }
     }
 
     /// Whether all of the columns pass as they are; the reason where one does not.

@@ -148,6 +148,11 @@ fn one_type(
     if row.is_row_type && row_types.contains(&row.oid) {
         return Ok(());
     }
+    if row.needs.iter().any(|part| row_types.contains(part)) {
+        let message = "it is made of a table's row type: such types are not created yet";
+        scope.lacks(Lack { object: object.clone(), message: message.to_owned(), remedy: None });
+        return Err(format!("the destination lacks {object}"));
+    }
     if let Some(extension) = &row.extension {
         scope.lacks_extension(extension, &object);
         return Err(format!("the destination lacks {object} of extension \"{extension}\""));

@@ -66,7 +66,7 @@ fn rows(from: u32, to: u32) -> String {
     ROWS.replace("$1", &from.to_string()).replace("$2", &to.to_string())
 }
 
-fn required(major: u32) -> Installation {
+pub(crate) fn required(major: u32) -> Installation {
     let found = installation(major);
     found.unwrap_or_else(|| {
         panic!("PostgreSQL {major} is not installed: run scripts/install-versions.sh")

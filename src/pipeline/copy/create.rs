@@ -85,6 +85,8 @@ pub fn request(
 /// The transform's columns, and the generated ones, which the destination computes itself.
 fn output_columns(source: &TableInfo, transform: &TransformPlan) -> Vec<OutputColumn> {
     let description = transform.table();
+    // Of the steps, only a hash reads the value; it keeps apart what is apart.
+    let used = transform.source_columns_used();
     let mut columns = Vec::new();
     for (index, column) in description.columns.iter().enumerate() {
         let origin = transform.origin_column(index).and_then(|c| source.column(&c.name));
@@ -97,6 +99,7 @@ fn output_columns(source: &TableInfo, transform: &TransformPlan) -> Vec<OutputCo
                 type_name: "text".to_owned(),
                 not_null: origin.is_some_and(|info| info.not_null),
                 is_untransformed: false,
+                is_distinct: origin.is_some_and(|info| used.contains(&info.name.as_str())),
             },
         });
     }
@@ -113,5 +116,6 @@ fn untransformed(column: &catalog::ColumnInfo) -> OutputColumn {
         type_name: column.type_name.clone(),
         not_null: column.not_null,
         is_untransformed: true,
+        is_distinct: true,
     }
 }
