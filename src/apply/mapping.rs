@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use crate::model::table::Table;
 use crate::pg::catalog::{ColumnInfo, Generated, Identity, IndexInfo, RelationKind, TableInfo};
 use crate::pg::ident::{QualifiedName, identifier};
-use crate::pg::oid::{self, is_built_in};
+use crate::pg::oid::{self, Oid, is_built_in};
 
 /// One value of a row and the column it goes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -232,6 +232,51 @@ fn lossy(source: &ColumnInfo, destination: &ColumnInfo) -> Option<&'static str> 
         }
         _ => None,
     }
+}
+
+/// Whether `destination` holds every value of `source` with the same text: what must be so of a
+/// column whose type changes while its values go on.
+pub fn takes_all(source: &ColumnInfo, destination: &ColumnInfo) -> bool {
+    if lossy(source, destination).is_some() {
+        return false;
+    }
+    let is_same = if is_built_in(source.type_oid) {
+        source.type_oid == destination.type_oid
+    } else {
+        source.type_qualified.name == destination.type_qualified.name
+            && !is_built_in(destination.type_oid)
+    };
+    let (from, to) = (source.type_modifier, destination.type_modifier);
+    if is_same {
+        return to == from || to < 0 || has_room(source.type_oid, from, to);
+    }
+    match (source.type_oid, destination.type_oid) {
+        (_, oid::TEXT) => true,
+        (oid::TEXT | oid::NAME | oid::CHAR, oid::VARCHAR) => to < 0,
+        (oid::INT2, oid::INT4 | oid::INT8 | oid::NUMERIC | oid::FLOAT4 | oid::FLOAT8)
+        | (oid::INT4, oid::INT8 | oid::NUMERIC | oid::FLOAT8)
+        | (oid::INT8, oid::NUMERIC)
+        | (oid::FLOAT4, oid::FLOAT8) => to < 0,
+        _ => false,
+    }
+}
+
+/// Whether the modifier `to` allows everything that `from` does; `lossy` has looked at what would
+/// be lost without an error.
+fn has_room(type_oid: Oid, from: i32, to: i32) -> bool {
+    match type_oid {
+        oid::VARCHAR | oid::VARBIT => from >= 0 && to >= from,
+        oid::NUMERIC => from >= 0 && integer_digits(to) >= integer_digits(from),
+        oid::TIMESTAMP | oid::TIMESTAMPTZ | oid::TIME | oid::TIMETZ => from >= 0 && to >= from,
+        _ => false,
+    }
+}
+
+/// Digits before the point that a numeric's modifier leaves room for.
+fn integer_digits(type_modifier: i32) -> i32 {
+    /// `VARHDRSZ`, added to every stored modifier.
+    const HEADER: i32 = 4;
+    (((type_modifier - HEADER) >> 16) & 0xffff) - numeric_scale(type_modifier)
 }
 
 /// The same type with less room in it, where the server rounds or pads instead of refusing.

@@ -7,6 +7,7 @@
 //! **Invariant:** nothing is committed but together with the position it leads to, under our epoch.
 //! Nothing here knows the source, the local store, or when feedback is sent.
 
+pub mod add_column;
 pub mod conflicts;
 pub mod error;
 pub mod mapping;

@@ -32,6 +32,7 @@ pub mod requests;
 pub mod row;
 pub mod row_error;
 pub mod schema;
+pub mod shape;
 pub mod store;
 pub mod store_error;
 pub mod tables;

@@ -6,6 +6,7 @@ use tokio_postgres::types::PgLsn;
 use tokio_postgres::{Client, Row};
 
 use crate::checkpoint::CheckpointError;
+use crate::checkpoint::shape::SourceShape;
 use crate::pg::ident::{QualifiedName, identifier, literal};
 use crate::pg::lsn::Lsn;
 use crate::pg::oid::Oid;
@@ -69,6 +70,10 @@ pub struct TableRecord {
     pub partitions: Option<Vec<Oid>>,
     /// What is built after the load (indexes, foreign keys) is built.
     pub finished: bool,
+    /// The source's columns as they were judged last; `None` for records of an earlier version.
+    pub source_shape: Option<SourceShape>,
+    /// The destination's table: `None` until it was looked at, 0 once it was found replaced.
+    pub destination_oid: Option<Oid>,
 }
 
 /// All tables of a pipeline, by name.
@@ -77,7 +82,7 @@ pub async fn read_all(
     schema: &str,
     pipeline: &str,
 ) -> Result<Vec<TableRecord>, CheckpointError> {
-    // The last four came with version 2 of the state: read by name, so that a look does not fail
+    // The last six came with version 2 of the state: read by name, so that a look does not fail
     // on state that the next `run` upgrades.
     let query = format!(
         "SELECT t.source_schema, t.source_table, t.destination_schema, t.destination_table, \
@@ -85,7 +90,8 @@ pub async fn read_all(
          t.copied_at, (j.row ->> 'source_oid')::oid, j.row ->> 'published', \
          CASE WHEN pg_catalog.jsonb_typeof(j.row -> 'partitions') = 'array' THEN \
          ARRAY(SELECT pg_catalog.jsonb_array_elements_text(j.row -> 'partitions')::oid) END, \
-         coalesce((j.row ->> 'finished')::boolean, true) \
+         coalesce((j.row ->> 'finished')::boolean, true), \
+         j.row ->> 'source_shape', (j.row ->> 'destination_oid')::oid \
          FROM {}.tables t CROSS JOIN LATERAL (SELECT pg_catalog.to_jsonb(t)) AS j (row) \
          WHERE t.pipeline = $1 ORDER BY 1, 2",
         identifier(schema)
@@ -111,6 +117,8 @@ fn from_row(row: &Row) -> TableRecord {
         published: row.get(13),
         partitions: row.get(14),
         finished: row.get(15),
+        source_shape: row.get::<_, Option<&str>>(16).and_then(SourceShape::from_text),
+        destination_oid: row.get(17),
     }
 }
 
@@ -145,20 +153,42 @@ pub fn write_text(schema: &str, pipeline: &str, record: &TableRecord) -> String 
         record.published.as_deref().map_or_else(null, literal),
         record.partitions.as_deref().map_or_else(null, oids),
         record.finished.to_string(),
+        record.source_shape.as_ref().map_or_else(null, |shape| literal(&shape.to_text())),
+        record.destination_oid.map_or_else(null, |oid| oid.to_string()),
     ];
     format!(
         "INSERT INTO {}.tables (pipeline, source_schema, source_table, destination_schema, \
          destination_table, state, copied_lsn, created, fingerprint, known_columns, rows, bytes, \
-         copied_at, source_oid, published, partitions, finished) VALUES ({}) ON CONFLICT (pipeline, source_schema, source_table) DO UPDATE SET \
+         copied_at, source_oid, published, partitions, finished, source_shape, destination_oid) VALUES ({}) ON CONFLICT (pipeline, source_schema, source_table) DO UPDATE SET \
          destination_schema = excluded.destination_schema, \
          destination_table = excluded.destination_table, state = excluded.state, \
          copied_lsn = excluded.copied_lsn, created = excluded.created, \
          fingerprint = excluded.fingerprint, known_columns = excluded.known_columns, \
          rows = excluded.rows, bytes = excluded.bytes, copied_at = excluded.copied_at, \
          source_oid = excluded.source_oid, published = excluded.published, \
-         partitions = excluded.partitions, finished = excluded.finished",
+         partitions = excluded.partitions, finished = excluded.finished, \
+         source_shape = excluded.source_shape, destination_oid = excluded.destination_oid",
         identifier(schema),
         values.join(", ")
+    )
+}
+
+/// Records what is known of a table's columns, and nothing else. The caller has begun a guarded
+/// transaction.
+pub fn shape_text(
+    schema: &str,
+    pipeline: &str,
+    source: &QualifiedName,
+    shape: &SourceShape,
+) -> String {
+    format!(
+        "UPDATE {}.tables SET source_shape = {} WHERE pipeline = {} AND source_schema = {} \
+         AND source_table = {}",
+        identifier(schema),
+        literal(&shape.to_text()),
+        literal(pipeline),
+        literal(&source.schema),
+        literal(&source.name)
     )
 }
 

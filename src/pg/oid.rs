@@ -29,6 +29,7 @@ pub const TIMESTAMP: Oid = 1114;
 pub const TIMESTAMPTZ: Oid = 1184;
 pub const INTERVAL: Oid = 1186;
 pub const TIMETZ: Oid = 1266;
+pub const VARBIT: Oid = 1562;
 pub const NUMERIC: Oid = 1700;
 pub const UUID: Oid = 2950;
 pub const JSONB: Oid = 3802;

@@ -65,6 +65,8 @@ pub struct Memory {
     /// The lease was taken from an agent that is alive but does not move: its stream may still hold
     /// the slot.
     pub has_superseded: bool,
+    /// Up to the transaction at this position the stream runs in text.
+    pub as_text_through: Option<Lsn>,
 }
 
 /// Which servers have let us in once: what they refuse later is a rotation in progress, and not a

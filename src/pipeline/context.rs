@@ -1,6 +1,7 @@
 //! What every part of a pipeline needs: settings, endpoints, the board.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::checkpoint::row::CheckpointSql;
 use crate::config::settings::Settings;
@@ -24,6 +25,8 @@ pub struct Context {
     pub source: Endpoint,
     pub destination: Endpoint,
     pub checkpoint: CheckpointSql,
+    /// Preflight has passed in this process: what is gone since is no mistake in the settings.
+    established: Arc<AtomicBool>,
 }
 
 impl Context {
@@ -41,7 +44,16 @@ impl Context {
             pipeline: settings.pipeline.clone(),
         };
         let checkpoint = CheckpointSql::new(&settings.destination.state_schema, state_name);
-        Context { settings, board, source, destination, checkpoint }
+        let established = Arc::default();
+        Context { settings, board, source, destination, checkpoint, established }
+    }
+
+    pub fn is_established(&self) -> bool {
+        self.established.load(Ordering::Relaxed)
+    }
+
+    pub fn set_established(&self) {
+        self.established.store(true, Ordering::Relaxed);
     }
 
     /// For a verb that ends by itself: nobody reads its board.

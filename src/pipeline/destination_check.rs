@@ -56,6 +56,7 @@ pub async fn findings(
         existing.map_err(failed())?.into_iter().map(|table| (table.name.clone(), table)).collect();
     let mut checked = Vec::with_capacity(names.len());
     let mut mistakes = Vec::new();
+    let mut misfits = Vec::new();
     for (source, name) in subject.tables.iter().zip(names) {
         let existing = existing.remove(&name);
         let description = Arc::new(describe(source));
@@ -65,10 +66,29 @@ pub async fn findings(
                 mistakes.push(message);
                 continue;
             }
+            Err(error) if is_followed(subject, source, &name) => {
+                misfits.push(later(&name, error.to_string()));
+                continue;
+            }
             Err(error) => return Err(error),
         };
+        let mut mapping = existing.as_ref().map(|existing| map(&transform, source, existing));
+        if is_followed(subject, source, &name) {
+            // Both sides as they are now; the stream may be far from there.
+            match (&existing, &mapping) {
+                (None, _) => {
+                    misfits.push(later(&name, "it is gone".to_owned()));
+                    continue;
+                }
+                (Some(_), Some(Err(errors))) => {
+                    misfits.extend(errors.iter().map(|error| later(&name, error.to_string())));
+                    mapping = None;
+                }
+                (Some(_), _) => {}
+            }
+        }
         checked.push(Checked {
-            mapping: existing.as_ref().map(|existing| map(&transform, source, existing)),
+            mapping,
             wanted: structure_request(
                 context,
                 source,
@@ -94,6 +114,7 @@ pub async fn findings(
     let mut findings = preflight::findings(destination, request).await.map_err(failed())?;
     let sides = Sides { context, source: source_client, destination };
     findings.extend(structure_of(sides, subject, &checked).await?);
+    findings.extend(misfits);
     Ok(findings)
 }
 
@@ -133,6 +154,28 @@ async fn structure_of(
     let creator = Creator { destination: sides.destination, facts: subject.destination_facts };
     let findings = structure_findings::findings(creator, &structure, &wanted).await;
     findings.map_err(PipelineError::catalog(Side::Destination))
+}
+
+/// A table whose copy is done, so that its stream decides what has to fit.
+fn is_followed(subject: Subject<'_>, source: &TableInfo, destination: &QualifiedName) -> bool {
+    !subject.is_copy_only
+        && subject.records.iter().any(|record| {
+            record.source == source.name
+                && record.destination == *destination
+                && record.state == CopyState::Copied
+        })
+}
+
+/// What `run` will meet once the table's changes come to where it is now.
+fn later(name: &QualifiedName, message: String) -> Finding {
+    let object = format!("table {}", name.sql());
+    Finding::warning(
+        Side::Destination,
+        object,
+        format!(
+            "run follows it (new_columns) or holds with E_SCHEMA when its changes come to this: {message}"
+        ),
+    )
 }
 
 fn request<'a>(

@@ -17,7 +17,7 @@ use crate::pipeline::destination_check;
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::planner::Planner;
 use crate::pipeline::requests::{self, Asked};
-use crate::pipeline::selection::{Selection, select};
+use crate::pipeline::selection::{Selection, select, select_again};
 use crate::source::publication::{self, PublicationError, PublicationRequest};
 use crate::source::slot::{PresentSource, RememberedSource, TimelineSwitch, Verdict, judge};
 use crate::wire::{Session, SystemIdentity};
@@ -84,7 +84,10 @@ pub async fn look_as(
         None => Asked::default(),
     };
     asked.apply(&mut records);
-    let selection = select(source, &context.settings).await?;
+    let selection = match context.is_established() {
+        true => select_again(source, &context.settings).await?,
+        false => select(source, &context.settings).await?,
+    };
     for table in &selection.tables {
         let name = context.settings.destination_name(&table.name);
         context.board.table(&table.name, &name, !table.has_usable_identity());

@@ -14,6 +14,7 @@ pub mod code;
 pub mod context;
 pub mod copy;
 pub mod destination_check;
+pub mod drift;
 pub mod error;
 pub mod foreign_keys;
 pub mod lease;

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use crate::checkpoint::shape::SourceShape;
 use crate::checkpoint::tables::{self, CopyState, TableRecord};
 use crate::pg::catalog::TableInfo;
 use crate::pg::client::Client;
@@ -38,6 +39,8 @@ pub async fn adopt(
             published: None,
             partitions: None,
             finished: true,
+            source_shape: Some(SourceShape::of(info)),
+            destination_oid: None,
         };
         tables::write(destination, &sql.schema, &sql.pipeline, &record).await?;
         tracing::info!(table = %info.name, lsn = %copied_lsn, "table adopted without a copy (copy_data)");

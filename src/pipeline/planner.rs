@@ -33,6 +33,15 @@ pub struct TablePlan {
     pub destination: TableInfo,
 }
 
+/// A table of the stream before its columns are put against the destination's.
+#[derive(Debug)]
+pub struct Outline {
+    /// As the source's catalog has it now.
+    pub source: TableInfo,
+    pub destination: TableInfo,
+    pub transform: TransformPlan,
+}
+
 /// Knows the settings, both catalogs and the copy records.
 #[derive(Debug)]
 pub struct Planner {
@@ -105,6 +114,14 @@ impl Planner {
         &self,
         tables: &[TableInfo],
     ) -> Result<Vec<TablePlan>, PipelineError> {
+        self.plan_each(tables).await?.into_iter().collect()
+    }
+
+    /// The same, where one table's misfit is not the others'.
+    pub async fn plan_each(
+        &self,
+        tables: &[TableInfo],
+    ) -> Result<Vec<Result<TablePlan, PipelineError>>, PipelineError> {
         let mut destinations = self.destination_tables(tables).await?;
         let plan = |table: &TableInfo| {
             let name = self.settings.destination_name(&table.name);
@@ -112,7 +129,7 @@ impl Planner {
                 destinations.remove(&name).ok_or_else(|| missing(&table.name, &name))?;
             self.plan(&Arc::new(describe(table)), table, destination)
         };
-        tables.iter().map(plan).collect()
+        Ok(tables.iter().map(plan).collect())
     }
 
     /// The destination's tables of `tables`, as far as they exist, by their own names.
@@ -120,33 +137,69 @@ impl Planner {
         &self,
         tables: &[TableInfo],
     ) -> Result<HashMap<QualifiedName, TableInfo>, PipelineError> {
+        let sources: Vec<QualifiedName> = tables.iter().map(|table| table.name.clone()).collect();
+        self.destinations_of(&sources).await
+    }
+
+    /// The same for tables that are known by name.
+    pub async fn destinations_of(
+        &self,
+        sources: &[QualifiedName],
+    ) -> Result<HashMap<QualifiedName, TableInfo>, PipelineError> {
         let names: Vec<QualifiedName> =
-            tables.iter().map(|table| self.settings.destination_name(&table.name)).collect();
+            sources.iter().map(|source| self.settings.destination_name(source)).collect();
         let found = catalog::tables(&self.destination, TableFilter::Names(&names)).await;
         let found = found.map_err(PipelineError::catalog(Side::Destination))?;
         Ok(found.into_iter().map(|table| (table.name.clone(), table)).collect())
     }
 
-    /// Plans a table as the stream describes it.
-    pub async fn plan_described(&mut self, table: &Arc<Table>) -> Result<TablePlan, PipelineError> {
+    /// Both tables behind a description of the stream, and what its rows go through.
+    pub async fn outline(&mut self, table: &Arc<Table>) -> Result<Option<Outline>, PipelineError> {
         let is_known = self.source_tables.get(&table.id).is_some_and(|info| knows(info, table));
         if !is_known {
             let info = catalog::table_by_oid(&self.source, table.id.0).await;
-            if let Some(info) = info.map_err(PipelineError::catalog(Side::Source))? {
-                self.source_tables.insert(table.id, info);
-            }
+            let info = info.map_err(PipelineError::catalog(Side::Source))?;
+            let Some(info) = info else { return Ok(None) };
+            self.source_tables.insert(table.id, info);
         }
-        let Some(info) = self.source_tables.get(&table.id) else {
-            return Err(PipelineError::Schema {
-                table: table.name.clone(),
-                message: "is gone from the source while its changes are still arriving; create a table of this name at the source again or reset the pipeline".to_owned(),
-                lsn: None,
-            });
-        };
-        let destination = self.destination_tables(std::slice::from_ref(info)).await?;
+        let source = self.source_tables[&table.id].clone();
+        let destination = self.destinations_of(std::slice::from_ref(&table.name)).await?;
         let name = self.settings.destination_name(&table.name);
-        let destination = destination.into_values().next();
-        self.plan(table, info, destination.ok_or_else(|| missing(&table.name, &name))?)
+        let destination =
+            destination.into_values().next().ok_or_else(|| missing(&table.name, &name))?;
+        let transform = self.transform(table, &source, Some(&destination))?;
+        Ok(Some(Outline { source, destination, transform }))
+    }
+
+    /// The plan of an outlined table.
+    pub fn plan_outlined(
+        &self,
+        table: &QualifiedName,
+        outline: Outline,
+    ) -> Result<TablePlan, PipelineError> {
+        let Outline { source, destination, transform } = outline;
+        self.plan_with(table, transform, &source, destination)
+    }
+
+    /// Replaces a table's record: its columns have been judged anew.
+    pub fn set_record(&mut self, record: TableRecord) {
+        self.records.insert(record.source.clone(), record);
+    }
+
+    pub fn forget(&mut self, source: &QualifiedName) {
+        self.records.remove(source);
+    }
+
+    pub fn source(&self) -> &Client {
+        &self.source
+    }
+
+    pub fn destination(&self) -> &Client {
+        &self.destination
+    }
+
+    pub fn records(&self) -> impl Iterator<Item = &TableRecord> {
+        self.records.values()
     }
 
     fn plan(
@@ -156,8 +209,18 @@ impl Planner {
         destination: TableInfo,
     ) -> Result<TablePlan, PipelineError> {
         let transform = self.transform(table, source_info, Some(&destination))?;
+        self.plan_with(&table.name, transform, source_info, destination)
+    }
+
+    fn plan_with(
+        &self,
+        table: &QualifiedName,
+        transform: TransformPlan,
+        source_info: &TableInfo,
+        destination: TableInfo,
+    ) -> Result<TablePlan, PipelineError> {
         let mapping = map(&transform, source_info, &destination)
-            .map_err(|errors| schema_error(&table.name, &errors))?;
+            .map_err(|errors| schema_error(table, &errors))?;
         let is_values_binary = is_binary_compatible(&transform, &mapping);
         let circumstances = Circumstances {
             keeps_order: self.keeps_order && mapping.has_foreign_keys,
@@ -221,7 +284,7 @@ fn missing(source: &QualifiedName, destination: &QualifiedName) -> PipelineError
     PipelineError::Schema {
         table: source.clone(),
         message: format!(
-            "its destination table {} does not exist; create it there, then copy it again with a reset of the pipeline",
+            "its destination table {} does not exist; create it there, then copy it again: sync-agent resync --table {source}",
             destination.sql()
         ),
         lsn: None,
@@ -250,9 +313,14 @@ pub fn map(
     source: &TableInfo,
     destination: &TableInfo,
 ) -> Result<Mapping, Vec<MappingError>> {
-    let columns: Vec<Option<&ColumnInfo>> = (0..transform.table().columns.len())
-        .map(|index| source.column(&transform.passed_column(index)?.name))
-        .collect();
+    // The catalog shows the present, the stream the past: a column that has another type by now is
+    // taken as text.
+    let described = |index| {
+        let passed = transform.passed_column(index)?;
+        source.column(&passed.name).filter(|column| column.type_oid == passed.type_oid)
+    };
+    let columns: Vec<Option<&ColumnInfo>> =
+        (0..transform.table().columns.len()).map(described).collect();
     Mapping::new(transform.table(), &columns, destination)
 }
 

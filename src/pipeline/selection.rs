@@ -26,7 +26,21 @@ impl Selection {
 /// Reads what the settings select for replication. A pattern or a `[[table]]` that matches nothing
 /// is an error: a typing mistake must not silently replicate less.
 pub async fn select(client: &Client, settings: &Settings) -> Result<Selection, PipelineError> {
-    select_from(client, settings, RelationSummary::is_replicable).await
+    let relations = read_relations(client).await?;
+    refuse_unmatched(settings, &relations)?;
+    select_from(client, settings, relations, RelationSummary::is_replicable).await
+}
+
+/// The same while we run: a table that was there and is gone stops nothing.
+pub async fn select_again(
+    client: &Client,
+    settings: &Settings,
+) -> Result<Selection, PipelineError> {
+    let relations = read_relations(client).await?;
+    for message in unmatched(settings, &relations) {
+        tracing::warn!("{message}");
+    }
+    select_from(client, settings, relations, RelationSummary::is_replicable).await
 }
 
 /// Reads what the settings select for a copy without a stream: rows need not be in the WAL.
@@ -34,20 +48,21 @@ pub async fn select_for_copy(
     client: &Client,
     settings: &Settings,
 ) -> Result<Selection, PipelineError> {
-    select_from(client, settings, |relation| relation.kind != RelationKind::Other).await
+    let relations = read_relations(client).await?;
+    refuse_unmatched(settings, &relations)?;
+    select_from(client, settings, relations, |relation| relation.kind != RelationKind::Other).await
+}
+
+async fn read_relations(client: &Client) -> Result<Vec<RelationSummary>, PipelineError> {
+    catalog::relations(client).await.map_err(PipelineError::catalog(Side::Source))
 }
 
 async fn select_from(
     client: &Client,
     settings: &Settings,
+    relations: Vec<RelationSummary>,
     is_eligible: impl Fn(&RelationSummary) -> bool,
 ) -> Result<Selection, PipelineError> {
-    let relations =
-        catalog::relations(client).await.map_err(PipelineError::catalog(Side::Source))?;
-    let unmatched = unmatched(settings, &relations);
-    if !unmatched.is_empty() {
-        return Err(PipelineError::Config { message: unmatched.join("\n") });
-    }
     let selected: Vec<QualifiedName> = relations
         .iter()
         .filter(|relation| is_eligible(relation) && settings.selects(&relation.name))
@@ -67,6 +82,17 @@ async fn select_from(
         .cloned()
         .collect();
     Ok(Selection { tables, relations, named })
+}
+
+fn refuse_unmatched(
+    settings: &Settings,
+    relations: &[RelationSummary],
+) -> Result<(), PipelineError> {
+    let unmatched = unmatched(settings, relations);
+    if unmatched.is_empty() {
+        return Ok(());
+    }
+    Err(PipelineError::Config { message: unmatched.join("\n") })
 }
 
 fn is_named(settings: &Settings, name: &QualifiedName) -> bool {

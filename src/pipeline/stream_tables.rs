@@ -1,8 +1,9 @@
 //! The tables of one stream: what happens to each one's changes.
 //!
-//! A table is planned when its description first arrives, and again whenever the description
-//! changes; the destination is asked only then. A table that the publication has and the settings
-//! do not select is left aside.
+//! A table is judged and planned when its description first arrives, and judged again whenever it
+//! arrives again: the server repeats it when something about the table has changed, be it something
+//! that a description does not tell. A table that the publication has and the settings do not select
+//! is left aside, and so is one that is gone from the source.
 //!
 //! **Invariant:** a change of a table counts only from the table's own consistent point on:
 //! transactions whose commit record starts before it are in the table's copy.
@@ -12,11 +13,18 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::apply::targets::Targets;
 use crate::batch::FoldPolicy;
+use crate::checkpoint::shape::SourceShape;
+use crate::checkpoint::tables::TableRecord;
 use crate::config::settings::OnTruncate;
 use crate::model::change::{Change, RowChange, Truncate};
+use crate::model::finding::Side;
 use crate::model::table::{Table, TableId};
+use crate::pg::catalog::shapes::{self, TableShape};
 use crate::pg::ident::QualifiedName;
 use crate::pg::lsn::Lsn;
+use crate::pipeline::drift::decide::{Case, Decision, Sight, decide, resync_text};
+use crate::pipeline::drift::judge::{first_look, judge};
+use crate::pipeline::drift::{Follow, Looks};
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::planner::{Planner, TablePlan};
 use crate::transform::TransformPlan;
@@ -80,18 +88,54 @@ pub enum Truncated {
     Ignored,
 }
 
+/// What a description came to.
+#[derive(Debug)]
+pub enum Resolution {
+    Known(Arc<StreamTable>),
+    /// The stream has to begin anew for it.
+    Restart(Restart),
+}
+
+/// What is to be done between two streams, once all before is applied.
+#[derive(Debug)]
+pub enum Restart {
+    /// The destination follows the source's change.
+    Follow(Box<Follow>),
+    /// A column does not travel in binary: from the transaction at this position on, as text.
+    AsText { commit_lsn: Lsn },
+    /// Nothing: with all before applied, the table is judged again.
+    LookAgain,
+}
+
 /// The tables of one stream.
 #[derive(Debug)]
 pub struct StreamTables {
     planner: Planner,
     targets: Targets,
     names: SourceNames,
+    looks: Looks,
+    is_binary: bool,
+    /// The first transaction of this stream: all before is applied.
+    first_commit_lsn: Option<Lsn>,
     known: HashMap<TableId, (Arc<Table>, Arc<StreamTable>)>,
 }
 
 impl StreamTables {
-    pub fn new(planner: Planner, targets: Targets) -> StreamTables {
-        StreamTables { planner, targets, names: SourceNames::default(), known: HashMap::new() }
+    pub fn new(planner: Planner, targets: Targets, looks: Looks, is_binary: bool) -> StreamTables {
+        StreamTables {
+            planner,
+            targets,
+            names: SourceNames::default(),
+            looks,
+            is_binary,
+            first_commit_lsn: None,
+            known: HashMap::new(),
+        }
+    }
+
+    /// A transaction begins.
+    pub fn begin(&mut self, commit_lsn: Lsn) {
+        self.first_commit_lsn.get_or_insert(commit_lsn);
     }
 
     pub fn names(&self) -> SourceNames {
@@ -103,40 +147,118 @@ impl StreamTables {
         self.planner.recorded().cloned().collect()
     }
 
-    /// The plan of a table as described, if it was made already.
+    /// The plan of a table as described, if it was made already. A description that was sent again
+    /// is another `Arc`, whatever it says.
     pub fn known(&self, table: &Arc<Table>) -> Option<Arc<StreamTable>> {
         let (described, known) = self.known.get(&table.id)?;
-        (Arc::ptr_eq(described, table) || described == table).then(|| Arc::clone(known))
+        Arc::ptr_eq(described, table).then(|| Arc::clone(known))
     }
 
-    /// Plans a table that is described for the first time, or anew.
+    /// Judges and plans a table that is described for the first time, or again.
     pub async fn resolve(
         &mut self,
         table: &Arc<Table>,
         commit_lsn: Lsn,
-    ) -> Result<Arc<StreamTable>, PipelineError> {
-        let planned = self.plan(table).await;
-        let planned = Arc::new(planned.map_err(|error| at_commit(error, commit_lsn))?);
-        self.known.insert(table.id, (Arc::clone(table), Arc::clone(&planned)));
-        Ok(planned)
+    ) -> Result<Resolution, PipelineError> {
+        let resolved = self.judge(table, commit_lsn).await;
+        let resolved = resolved.map_err(|error| at_commit(error, commit_lsn))?;
+        if let Resolution::Known(known) = &resolved {
+            self.known.insert(table.id, (Arc::clone(table), Arc::clone(known)));
+        }
+        Ok(resolved)
     }
 
-    async fn plan(&mut self, table: &Arc<Table>) -> Result<StreamTable, PipelineError> {
-        let Some(record) = self.planner.record(&table.name).cloned() else {
+    async fn judge(
+        &mut self,
+        table: &Arc<Table>,
+        commit_lsn: Lsn,
+    ) -> Result<Resolution, PipelineError> {
+        let ignored = || Ok(Resolution::Known(Arc::new(StreamTable::Ignored)));
+        let Some(record) = self.record(table)? else {
             tracing::debug!(table = %table.name, "published but not selected: left aside");
-            return Ok(StreamTable::Ignored);
+            return ignored();
         };
-        let TablePlan { transform, target, .. } = self.planner.plan_described(table).await?;
+        let shapes = shapes::shapes(self.planner.source(), &[table.id.0]).await;
+        let shapes = shapes.map_err(PipelineError::catalog(Side::Source))?;
+        let Some(present) = shapes.get(&table.id.0) else { return ignored_as_gone(table) };
+        let known = known_shape(&record, present, &self.looks, commit_lsn);
+        let drift = judge(&known, &table.columns, present);
+        if drift.is_none()
+            && let Some((described, plan)) = self.known.get(&table.id)
+            && described == table
+        {
+            return Ok(Resolution::Known(Arc::clone(plan)));
+        }
+        let Some(outline) = self.planner.outline(table).await? else {
+            return ignored_as_gone(table);
+        };
+        if !drift.is_none() {
+            let case = Case {
+                settings: self.planner.settings(),
+                source: self.planner.source(),
+                destination: self.planner.destination(),
+                record: &record,
+                known: &known,
+                outline: &outline,
+                drift: &drift,
+                sight: self.sight(table.id, commit_lsn),
+            };
+            match decide(case).await? {
+                Decision::GoOn => {}
+                Decision::Follow(follow) => {
+                    return Ok(Resolution::Restart(Restart::Follow(follow)));
+                }
+                Decision::LookAgain => return Ok(Resolution::Restart(Restart::LookAgain)),
+            }
+        }
+        let plan = self.planner.plan_outlined(&table.name, outline)?;
+        if self.is_binary && !plan.is_stream_binary {
+            return Ok(Resolution::Restart(Restart::AsText { commit_lsn }));
+        }
+        Ok(Resolution::Known(Arc::new(self.follow(table, &record, plan))))
+    }
+
+    /// The table's record; none for one that is not selected.
+    fn record(&self, table: &Arc<Table>) -> Result<Option<TableRecord>, PipelineError> {
+        if let Some(record) = self.planner.record(&table.name) {
+            if record.source_oid.is_none_or(|oid| oid == table.id.0) {
+                return Ok(Some(record.clone()));
+            }
+            let message = "is another table than the one that was copied: it was dropped or renamed, and made anew under its name";
+            return Err(schema_error(&table.name, resync_text(&table.name, message)));
+        }
+        let mut records = self.planner.records();
+        let Some(before) = records.find(|record| record.source_oid == Some(table.id.0)) else {
+            return Ok(None);
+        };
+        if self.planner.settings().selects(&table.name) {
+            let message = format!("was renamed to {} at the source", table.name);
+            return Err(schema_error(&before.source, message));
+        }
+        tracing::warn!(table = %before.source, now = %table.name, "the table was renamed at the source to a name that is not selected: it is no longer followed");
+        Ok(None)
+    }
+
+    fn sight(&self, table: TableId, commit_lsn: Lsn) -> Sight {
+        match self.known.contains_key(&table) {
+            false => Sight::First,
+            true if self.first_commit_lsn == Some(commit_lsn) => Sight::SameTransaction,
+            true => Sight::Later,
+        }
+    }
+
+    fn follow(&mut self, table: &Arc<Table>, record: &TableRecord, plan: TablePlan) -> StreamTable {
+        let TablePlan { transform, target, .. } = plan;
         self.names.insert(table.id, table.name.clone());
         let policy = target.policy;
         self.targets.register(Arc::clone(transform.table()), Arc::new(target));
-        Ok(StreamTable::Followed(Box::new(Followed {
+        StreamTable::Followed(Box::new(Followed {
             source: table.name.clone(),
             transform,
             policy,
             copied_lsn: record.copied_lsn.unwrap_or(Lsn::ZERO),
             on_truncate: self.planner.settings().on_truncate(&table.name),
-        })))
+        }))
     }
 
     /// What a TRUNCATE of tables that are all known becomes.
@@ -178,6 +300,31 @@ impl StreamTables {
         let change = Change::Truncate(Truncate { tables, cascade, restart_identity });
         Ok(Truncated::Apply(change, policy))
     }
+}
+
+/// What is known of the table's columns, as well as it can be for this transaction.
+fn known_shape(
+    record: &TableRecord,
+    present: &TableShape,
+    looks: &Looks,
+    commit_lsn: Lsn,
+) -> SourceShape {
+    let known = match &record.source_shape {
+        Some(shape) => shape.clone(),
+        None => first_look(&record.known_columns, present),
+    };
+    let oid = record.source_oid.unwrap_or_default();
+    looks.moved_on(oid, &known, commit_lsn).unwrap_or(known)
+}
+
+/// The last changes of a table that was dropped: nobody can say any more what they mean there.
+fn ignored_as_gone(table: &Arc<Table>) -> Result<Resolution, PipelineError> {
+    tracing::warn!(table = %table.name, "the table is gone from the source: its last changes are let go by");
+    Ok(Resolution::Known(Arc::new(StreamTable::Ignored)))
+}
+
+fn schema_error(table: &QualifiedName, message: String) -> PipelineError {
+    PipelineError::Schema { table: table.clone(), message, lsn: None }
 }
 
 /// A planning error gets the position at which it was met.

@@ -63,6 +63,9 @@ pub async fn supervise(
             Ok(AttemptEnd::Shutdown) => return RunEnd::Shutdown,
             Ok(AttemptEnd::CaughtUp) => return RunEnd::CaughtUp,
             Ok(AttemptEnd::Again) => {
+                if context.board.status().positions.applied > started_at {
+                    backoff.reset();
+                }
                 let delay = match began.elapsed() >= STEADY {
                     true => Duration::ZERO,
                     false => backoff.next_delay(),

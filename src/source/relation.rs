@@ -5,8 +5,9 @@
 //!
 //! **Invariants:**
 //! - A change refers to the description that was last sent before it.
-//! - The same description sent again yields the same `Arc`: whoever compares pointers sees a new
-//!   table exactly when something changed.
+//! - Every description sent is an `Arc` of its own, whatever it says: the server repeats one when
+//!   something about the table has changed, and a column that was dropped and added again under its
+//!   name looks the same. Whoever compares pointers sees that there is something to look at.
 //!
 //! Which columns are the key? The stream says so for identities `d` and `i` by flagging columns.
 //! Under FULL it flags every column, and the primary key has to be looked up in the catalog, which
@@ -57,15 +58,9 @@ impl RelationCache {
         RelationCache { keys, tables: HashMap::new() }
     }
 
-    /// Takes a description in; gives the `Arc` that was there before if it says nothing new.
+    /// Takes a description in.
     pub fn on_relation(&mut self, relation: &Relation) -> Arc<Table> {
-        let table = describe(relation, &self.keys);
-        if let Some(known) = self.tables.get(&table.id)
-            && **known == table
-        {
-            return Arc::clone(known);
-        }
-        let table = Arc::new(table);
+        let table = Arc::new(describe(relation, &self.keys));
         self.tables.insert(table.id, Arc::clone(&table));
         table
     }
@@ -167,12 +162,13 @@ mod tests {
     }
 
     #[test]
-    fn the_same_description_is_the_same_table_and_another_is_another() {
+    fn a_description_sent_again_is_an_equal_table_and_another_arc() {
         let mut cache = RelationCache::new(KeyLookup::default());
         let narrow = relation(ReplicaIdentity::Default, &[("a", true)]);
         let wide = relation(ReplicaIdentity::Default, &[("a", true), ("b", false)]);
         let first = cache.on_relation(&narrow);
-        assert!(Arc::ptr_eq(&first, &cache.on_relation(&narrow)));
+        let again = cache.on_relation(&narrow);
+        assert!(first == again && !Arc::ptr_eq(&first, &again), "there is something to look at");
         let second = cache.on_relation(&wide);
         assert_eq!((first.columns.len(), second.columns.len()), (1, 2));
         assert!(Arc::ptr_eq(&second, cache.table(first.id).expect("described")));

@@ -46,6 +46,8 @@ CREATE TABLE IF NOT EXISTS {schema}.tables (
     published          text,
     partitions         oid[],
     finished           boolean NOT NULL DEFAULT true,
+    source_shape       jsonb,
+    destination_oid    oid,
     PRIMARY KEY (pipeline, source_schema, source_table)
 );
 

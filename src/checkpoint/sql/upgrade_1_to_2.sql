@@ -3,7 +3,9 @@ ALTER TABLE {schema}.tables
     ADD COLUMN IF NOT EXISTS source_oid oid,
     ADD COLUMN IF NOT EXISTS published  text,
     ADD COLUMN IF NOT EXISTS partitions oid[],
-    ADD COLUMN IF NOT EXISTS finished   boolean NOT NULL DEFAULT true;
+    ADD COLUMN IF NOT EXISTS finished   boolean NOT NULL DEFAULT true,
+    ADD COLUMN IF NOT EXISTS source_shape    jsonb,
+    ADD COLUMN IF NOT EXISTS destination_oid oid;
 -- What operators ask of a running or future agent; whoever may write here may steer.
 CREATE TABLE IF NOT EXISTS {schema}.requests (
     id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

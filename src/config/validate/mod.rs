@@ -179,7 +179,7 @@ impl Check<'_> {
             state_schema,
             create_tables: file.create_tables.unwrap_or(true),
             on_existing: file.on_existing.map_or(OnExisting::Refuse, on_existing),
-            new_columns: file.new_columns.map_or(NewColumns::Halt, new_columns),
+            new_columns: file.new_columns.map_or(NewColumns::Add, new_columns),
             on_truncate: file.on_truncate.map_or(OnTruncate::Truncate, on_truncate),
         })
     }

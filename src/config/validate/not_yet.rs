@@ -3,7 +3,7 @@
 
 use crate::config::document::Path;
 use crate::config::file::{
-    ConfigFile, DestinationFile, FailoverFile, NewColumnsFile, NewTablesFile, OnErrorFile,
+    ConfigFile, DestinationFile, FailoverFile, NewTablesFile, OnErrorFile,
     OneOrMany, PartitionsFile, RetainedWalActionFile, Size, SourceFile, TableFile,
 };
 use crate::config::load::Purpose;
@@ -58,14 +58,6 @@ impl Check<'_> {
     fn refuse_in_destination(&mut self, file: &DestinationFile) {
         let path = Path::of(&["destination"]);
         self.refuse_dead_letter(&path, file.on_error);
-        self.refuse_adding(&path, file.new_columns);
-    }
-
-    fn refuse_adding(&mut self, path: &Path, written: Option<NewColumnsFile>) {
-        if written == Some(NewColumnsFile::Add) {
-            let what = "\"add\" is not built: a new column holds the pipeline (\"halt\")";
-            self.not_yet(&path.key("new_columns"), what);
-        }
     }
 
     fn refuse_dead_letter(&mut self, path: &Path, written: Option<OnErrorFile>) {
@@ -95,7 +87,6 @@ impl Check<'_> {
             self.not_yet(&path.key("key"), "a key of one's own is not built");
         }
         self.refuse_on_delete(table.on_delete.as_deref(), &path.key("on_delete"));
-        self.refuse_adding(path, table.new_columns);
         self.refuse_dead_letter(path, table.on_error);
         let columns_path = path.key("columns");
         for (name, column) in table.columns.iter().flatten() {

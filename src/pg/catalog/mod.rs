@@ -15,6 +15,7 @@ pub mod present;
 mod privileges;
 mod publications;
 mod server;
+pub mod shapes;
 mod slots;
 pub mod structure;
 pub mod table_info;

@@ -137,8 +137,10 @@ pub struct TableInfo {
     pub heap_bytes: u64,
     /// `reltuples`; `None` where the table was never analyzed (-1).
     pub estimated_rows: Option<u64>,
-    /// `pg_relation_filenode`: changes when the table is rewritten.
+    /// `relfilenode`: changes when the table is rewritten; 0 for a partitioned table.
     pub filenode: Oid,
+    /// `relnatts`: how many columns it ever had, dropped ones included.
+    pub attribute_count: i16,
     /// Whether the table's access method is `heap`, so that ctid ranges mean something.
     pub is_heap: bool,
 }
@@ -238,6 +240,7 @@ pub(crate) mod fixture {
         columns: Vec<ColumnInfo>,
         indexes: Vec<IndexInfo>,
     ) -> TableInfo {
+        let attribute_count = i16::try_from(columns.len()).expect("few columns");
         let numbered = columns.into_iter().zip(1..);
         TableInfo {
             oid: 20_000,
@@ -258,6 +261,7 @@ pub(crate) mod fixture {
             heap_bytes: 0,
             estimated_rows: None,
             filenode: 20_000,
+            attribute_count,
             is_heap: true,
         }
     }

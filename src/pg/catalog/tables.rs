@@ -123,6 +123,7 @@ async fn read_tables(client: &Client, oids: &[Oid]) -> Result<Vec<TableInfo>, Ca
             heap_bytes: u64::try_from(cells.next::<i64>()?).unwrap_or(0),
             estimated_rows: estimate(cells.next()?),
             filenode: cells.next()?,
+            attribute_count: cells.next()?,
             is_heap: cells.next()?,
             partition_ancestors: cells.next()?,
             has_leaf_without_identity: cells.next()?,

@@ -14,7 +14,9 @@ SELECT c.oid,
        pg_catalog.pg_get_userbyid(c.relowner)::pg_catalog.text,
        coalesce(CASE WHEN c.relkind = 'r' THEN pg_catalog.pg_relation_size(c.oid) END, 0),
        c.reltuples,
-       coalesce(pg_catalog.pg_relation_filenode(c.oid), 0::pg_catalog.oid),
+       -- From the same row as relnatts: an ALTER TABLE that rewrites changes both together.
+       c.relfilenode,
+       c.relnatts,
        coalesce((SELECT am.amname = 'heap' FROM pg_catalog.pg_am am WHERE am.oid = c.relam), false),
        CASE WHEN c.relispartition THEN
            ARRAY(SELECT a.relid::pg_catalog.oid

@@ -65,6 +65,7 @@ impl Attempt<'_> {
         }
         let look = self.still_true(&mut connected, look, &checkpoint).await?;
         self.memory.is_preflighted = true;
+        self.context.set_established();
         let Connected { source, destination, lease, replication } = connected;
         Ok(Ready { source, destination, lease, replication, look, checkpoint })
     }

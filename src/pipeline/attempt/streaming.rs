@@ -15,13 +15,16 @@ use crate::model::table::TableId;
 use crate::pg::catalog::{self, ReplicaIdentity, TableInfo};
 use crate::pg::client::Client;
 use crate::pg::lsn::Lsn;
+use crate::pipeline::drift::tables::Sides;
+use crate::pipeline::drift::watch::watch;
+use crate::pipeline::drift::{self, Looks};
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::look::Look;
 use crate::pipeline::planner::Planner;
 use crate::pipeline::requests;
 use crate::pipeline::status::{State, TableState};
 use crate::pipeline::stream::{ReaderEnd, Stream, batch_limits};
-use crate::pipeline::stream_tables::StreamTables;
+use crate::pipeline::stream_tables::{Restart, StreamTables};
 use crate::source::{KeyLookup, Tail, TailError};
 use crate::wire::{Session, StreamOptions};
 
@@ -50,16 +53,16 @@ impl Attempt<'_> {
         held: Held,
         replication: Session,
         look: Look,
-        planner: Planner,
+        mut planner: Planner,
         start: Start,
     ) -> Result<AttemptEnd, PipelineError> {
         let context = self.context;
-        let mut is_binary = true;
-        let tables = &look.selection.tables;
-        for (info, plan) in tables.iter().zip(planner.plan_catalog(tables).await?) {
-            is_binary &= plan.is_stream_binary;
-            context.board.table_state(&info.name, TableState::CatchingUp);
-        }
+        let epoch = held.checkpoint.epoch;
+        let sides = Sides { context, source: &held.source, destination: &held.destination, epoch };
+        let looks = Looks::default();
+        sides.begin(&mut planner, &looks, &look.selection.tables).await?;
+        let watched = planner.records().cloned().collect();
+        let is_binary = self.is_binary(&look, &planner, start.applied_lsn).await?;
         let reached = source_position(&held.source).await?;
         context.board.set_state(State::CatchingUp, format!("catching up to {reached}"));
         let options = StreamOptions {
@@ -84,7 +87,7 @@ impl Attempt<'_> {
         );
         let stream = Stream {
             tail,
-            tables: StreamTables::new(planner, targets),
+            tables: StreamTables::new(planner, targets, looks.clone(), is_binary),
             applier,
             store: Arc::clone(self.store),
             record: self.record(&held, &look, start.applied_lsn),
@@ -113,8 +116,9 @@ impl Attempt<'_> {
             () = source_left(&source) => return Err(TailError::Ended.into()),
             never = interruption => match never {},
             () = stopped_for(self.shutdown, whole_grace.mul_f64(READER_SHARE)) => ReaderEnd::CutOff,
+            error = watch(sides, &looks, watched) => return Err(error),
         };
-        if end == ReaderEnd::CutOff {
+        if matches!(end, ReaderEnd::CutOff) {
             let at_control = held.destination.cancel_handle();
             tokio::join!(cut_off(&cancel), cut_off(&at_control));
         }
@@ -124,7 +128,45 @@ impl Attempt<'_> {
             }
             ReaderEnd::Shutdown | ReaderEnd::CutOff => AttemptEnd::Again,
             ReaderEnd::CaughtUp => AttemptEnd::CaughtUp,
+            ReaderEnd::Restart(restart) => {
+                self.restart(restart, epoch).await?;
+                AttemptEnd::Again
+            }
         })
+    }
+
+    /// What a table's change needs between two streams.
+    async fn restart(&mut self, restart: Restart, epoch: i64) -> Result<(), PipelineError> {
+        match restart {
+            Restart::Follow(todo) => drift::follow::follow(self.context, epoch, &todo).await,
+            Restart::AsText { commit_lsn } => {
+                tracing::info!(lsn = %commit_lsn, "a table's columns do not travel in binary any more; going on in text");
+                self.memory.as_text_through = Some(commit_lsn);
+                Ok(())
+            }
+            Restart::LookAgain => Ok(()),
+        }
+    }
+
+    /// Whether all tables, as they are now, can be followed in binary. One that does not fit the
+    /// destination now is judged when its changes come.
+    async fn is_binary(
+        &self,
+        look: &Look,
+        planner: &Planner,
+        applied_lsn: Lsn,
+    ) -> Result<bool, PipelineError> {
+        let mut is_binary = self.memory.as_text_through.is_none_or(|lsn| lsn < applied_lsn);
+        let tables = &look.selection.tables;
+        for (info, plan) in tables.iter().zip(planner.plan_each(tables).await?) {
+            is_binary &= match plan {
+                Ok(plan) => plan.is_stream_binary,
+                Err(PipelineError::Schema { .. }) => false,
+                Err(error) => return Err(error),
+            };
+            self.context.board.table_state(&info.name, TableState::CatchingUp);
+        }
+        Ok(is_binary)
     }
 
     fn record(&self, held: &Held, look: &Look, applied_lsn: Lsn) -> Record {

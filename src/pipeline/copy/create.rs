@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::apply::add_column::{NewColumn, type_names};
 use crate::model::finding::Side;
 use crate::pg::catalog::{self, Generated, TableInfo, present, structure as rows};
 use crate::pg::client::Client;
@@ -117,5 +118,39 @@ fn untransformed(column: &catalog::ColumnInfo) -> OutputColumn {
         not_null: column.not_null,
         is_untransformed: true,
         is_distinct: true,
+    }
+}
+
+impl Sides<'_> {
+    /// Statements that add what a table of ours lacks, before it is copied again. Its rows are about
+    /// to be copied, so none has to be given a value.
+    pub fn missing_columns(
+        &self,
+        source: &TableInfo,
+        present: &TableInfo,
+        transform: &TransformPlan,
+    ) -> Vec<String> {
+        let schemas = &self.context.settings.destination.schemas;
+        let major_version = i32::try_from(self.destination.server_version_num() / 10_000);
+        let mut statements = Vec::new();
+        let outputs = output_columns(source, transform);
+        for output in outputs.iter().filter(|output| present.column(&output.name).is_none()) {
+            let origin = output.source_name.as_deref().and_then(|name| source.column(name));
+            let Some(info) = origin.filter(|_| output.is_untransformed) else { continue };
+            let type_name = type_names(info, schemas).pop().unwrap_or_default();
+            let new = NewColumn {
+                table: &present.name,
+                name: &output.name,
+                source: info,
+                type_name: &type_name,
+                existing: None,
+            };
+            if info.generated == Generated::No {
+                statements.extend(new.statements());
+            } else {
+                statements.extend(new.generated(major_version.unwrap_or(0)));
+            }
+        }
+        statements
     }
 }

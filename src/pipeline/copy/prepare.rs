@@ -14,8 +14,9 @@ use super::parts::{self, Part};
 use super::{Completion, CopyJob};
 use crate::apply::merge::merge_sql;
 use crate::apply::statement;
+use crate::checkpoint::shape::SourceShape;
 use crate::checkpoint::tables::{self, CopyState, TableRecord};
-use crate::config::settings::OnExisting;
+use crate::config::settings::{NewColumns, OnExisting};
 use crate::model::finding::Side;
 use crate::pg::catalog::{self, RelationKind, TableInfo};
 use crate::pg::client::Client;
@@ -246,6 +247,16 @@ impl Preparation<'_> {
         } else {
             std::mem::take(&mut completion).statements().cloned().collect()
         };
+        if let Some(found) = found.filter(|_| earlier.is_some())
+            && settings.new_columns(&info.name) == NewColumns::Add
+        {
+            let sides = Sides {
+                context: self.context,
+                source: self.source,
+                destination: self.destination,
+            };
+            create_sql.extend(sides.missing_columns(info, found, &transform));
+        }
         let owes = structure.foreign_keys.keys.iter().any(|key| key.source == info.oid);
         let record = TableRecord {
             source: info.name.clone(),
@@ -266,6 +277,8 @@ impl Preparation<'_> {
             published: None,
             partitions: None,
             finished: !owes,
+            source_shape: Some(SourceShape::of(info)),
+            destination_oid: None,
         };
         let is_partitioned = found.is_some_and(|found| found.kind == RelationKind::Partitioned);
         let place = structure.order.iter().position(|oid| *oid == info.oid).unwrap_or(usize::MAX);

@@ -257,9 +257,22 @@ async fn pump(
 /// must still be the table's file. The COPY's lock is held until the COMMIT, so the answer is true
 /// of the rows that were read.
 async fn end_reading(job: &CopyJob, oid: Oid, source: &mut Session) -> Result<(), PipelineError> {
+    let record = &job.record;
+    // A column or a file that the table had by then, and that we do not know of: what was read is
+    // not what the record says.
+    let known = record.source_oid.zip(record.source_shape.as_ref()).map(|(table, shape)| {
+        let count = shape.attribute_count;
+        let is_file = shape.files.get(&table).map(|file| format!(" AND t.relfilenode = {file}"));
+        format!(
+            " AND EXISTS (SELECT FROM pg_catalog.pg_class t WHERE t.oid = {table} \
+             AND t.relnatts <= {count}{})",
+            is_file.unwrap_or_default()
+        )
+    });
     let sql = format!(
-        "SELECT c.relfilenode = pg_catalog.pg_relation_filenode(c.oid) \
-         FROM pg_catalog.pg_class c WHERE c.oid = {oid}; COMMIT"
+        "SELECT c.relfilenode = pg_catalog.pg_relation_filenode(c.oid){} \
+         FROM pg_catalog.pg_class c WHERE c.oid = {oid}; COMMIT",
+        known.unwrap_or_default()
     );
     let rows = source.simple_query(&sql).await;
     let rows = rows.map_err(PipelineError::wire(Side::Source, "checking a table's file"))?;

@@ -1,6 +1,7 @@
 //! The task that owns the replication connection: events to batches, batches to the applier,
 //! durable positions to the feedback.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -9,13 +10,14 @@ use tokio_util::sync::CancellationToken;
 use crate::batch::{Batcher, Limits};
 use crate::checkpoint::row::LastCommit;
 use crate::model::change::{Change, TailEvent};
+use crate::model::table::Table;
 use crate::pg::lsn::Lsn;
 use crate::pg::time::PgTimestamp;
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::status::{Board, State, TableState};
 use crate::pipeline::stream::applier::{ApplierTask, Work};
 use crate::pipeline::stream::progress::ProgressReader;
-use crate::pipeline::stream_tables::{StreamTables, Truncated};
+use crate::pipeline::stream_tables::{Resolution, Restart, StreamTable, StreamTables, Truncated};
 use crate::source::feedback::InFlight;
 use crate::source::{IdleRule, Tail};
 
@@ -32,13 +34,15 @@ const BACKLOG_BYTES: u64 = 1 << 20;
 const BACKLOG_DELAY: Duration = Duration::from_millis(100);
 
 /// How a stream ended, other than by an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum ReaderEnd {
     Shutdown,
     /// Stopped, and the batch in hand did not finish in time.
     CutOff,
     /// The position asked for is applied.
     CaughtUp,
+    /// A table changed in a way that needs another stream; all before it is applied.
+    Restart(Restart),
 }
 
 /// The reader's ends of the channels.
@@ -79,6 +83,8 @@ pub struct Reader {
     sent_count: u64,
     /// The commit that the transaction being received announced.
     commit_lsn: Lsn,
+    /// Why the stream has to begin anew: nothing more of it is taken in.
+    restart: Option<Restart>,
     /// The source's WAL end as last polled.
     wal_end_polled: Lsn,
     queue_capacity_bytes: u64,
@@ -106,6 +112,7 @@ impl Reader {
             is_applier_ready: false,
             sent_count: 0,
             commit_lsn: Lsn::ZERO,
+            restart: None,
             wal_end_polled: Lsn::ZERO,
             queue_capacity_bytes: 4 * limits.memory_bytes_max as u64,
         }
@@ -137,6 +144,10 @@ impl Reader {
                 Err(error)
             }
             Ok(end) => {
+                if matches!(end, ReaderEnd::Restart(_)) {
+                    // As above: the next stream begins right before the transaction in hand.
+                    self.batcher.close();
+                }
                 if !self.drain(grace, &mut applier).await? {
                     return Ok(ReaderEnd::CutOff);
                 }
@@ -170,7 +181,12 @@ impl Reader {
                     self.is_applier_ready = true;
                 }
                 // Full: only status updates go out until the applier takes a batch.
-                event = self.tail.next_if(can_read) => self.take_turn(event?).await?,
+                event = self.tail.next_if(can_read) => {
+                    self.take_turn(event?).await?;
+                    if let Some(restart) = self.restart.take() {
+                        return Ok(ReaderEnd::Restart(restart));
+                    }
+                }
                 // Nothing to read at this moment: an idle applier gets what there is.
                 () = std::future::ready(()), if can_read && !is_behind && self.can_hand_over() => {
                     self.batcher.close();
@@ -298,7 +314,7 @@ impl Reader {
     async fn take_turn(&mut self, first: TailEvent) -> Result<(), PipelineError> {
         self.take(first).await?;
         for _ in 0..EVENTS_PER_TURN {
-            if self.batcher.has_closed() {
+            if self.batcher.has_closed() || self.restart.is_some() {
                 break;
             }
             match self.tail.try_next()? {
@@ -317,6 +333,7 @@ impl Reader {
             TailEvent::Begin(begin) => {
                 self.check_history()?;
                 self.commit_lsn = begin.commit_lsn;
+                self.tables.begin(begin.commit_lsn);
                 self.batcher.begin(begin);
             }
             TailEvent::Change(change) => self.take_change(change).await?,
@@ -340,24 +357,15 @@ impl Reader {
     async fn take_change(&mut self, change: Change) -> Result<(), PipelineError> {
         match change {
             Change::Row { table, change } => {
-                let known = self.tables.known(&table);
-                let stream_table = match known {
-                    Some(known) => known,
-                    // Asking the destination takes a while; the source must not miss us.
-                    None => tokio::select! {
-                        biased;
-                        resolved = self.tables.resolve(&table, self.commit_lsn) => resolved?,
-                        never = self.tail.keep_alive() => match never? {},
-                    },
-                };
+                let Some(stream_table) = self.resolve(&table).await? else { return Ok(()) };
                 if let Some((change, policy)) = stream_table.take(change, self.commit_lsn)? {
                     self.batcher.push(change, policy);
                 }
             }
             Change::Truncate(truncate) => {
                 for table in &truncate.tables {
-                    if self.tables.known(table).is_none() {
-                        self.tables.resolve(table, self.commit_lsn).await?;
+                    if self.resolve(table).await?.is_none() {
+                        return Ok(());
                     }
                 }
                 match self.tables.truncate(truncate, self.commit_lsn)? {
@@ -367,6 +375,29 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    /// What happens to the table's changes. `None`: the stream has to begin anew for it.
+    async fn resolve(
+        &mut self,
+        table: &Arc<Table>,
+    ) -> Result<Option<Arc<StreamTable>>, PipelineError> {
+        if let Some(known) = self.tables.known(table) {
+            return Ok(Some(known));
+        }
+        // Asking both servers takes a while; the source must not miss us.
+        let resolution = tokio::select! {
+            biased;
+            resolved = self.tables.resolve(table, self.commit_lsn) => resolved?,
+            never = self.tail.keep_alive() => match never? {},
+        };
+        match resolution {
+            Resolution::Known(known) => Ok(Some(known)),
+            Resolution::Restart(restart) => {
+                self.restart = Some(restart);
+                Ok(None)
+            }
+        }
     }
 
     fn show_queue(&self) {
