@@ -34,6 +34,8 @@ mod operations;
 mod preflight;
 /// Kills, restarts and cuts in every phase.
 mod resume;
+/// Structure that changes while changes are followed.
+mod schema_drift;
 /// The one-off backfill.
 mod snapshot;
 /// Missing tables are created with all that belongs to them.

@@ -28,7 +28,7 @@ fn two_urls_are_a_whole_configuration() {
     assert_eq!(settings.destination.state_schema, "sync_agent");
     assert_eq!(settings.destination.on_existing, OnExisting::Refuse);
     assert_eq!(settings.destination.on_truncate, OnTruncate::Truncate);
-    assert_eq!(settings.destination.new_columns, NewColumns::Halt);
+    assert_eq!(settings.destination.new_columns, NewColumns::Add);
     assert!(settings.destination.create_tables);
     assert_eq!(settings.state.dir.to_str(), Some("/state/default"));
     assert_eq!(settings.http.listen, Some("127.0.0.1:9847".parse().expect("address")));
