@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::apply::mapping::{Mapping, MappingError};
 use crate::apply::preflight::{self, DestinationRequest, DestinationTable};
 use crate::checkpoint::tables::{CopyState, TableRecord};
-use crate::config::settings::{OnExisting, OnTruncate};
+use crate::config::settings::{NewColumns, OnExisting, OnTruncate};
 use crate::model::finding::{Finding, Side};
 use crate::pg::catalog::{self, ServerFacts, TableFilter, TableInfo};
 use crate::pg::client::Client;
@@ -85,6 +85,17 @@ pub async fn findings(
                     mapping = None;
                 }
                 (Some(_), _) => {}
+            }
+        }
+        let is_recorded = subject.records.iter().any(|record| record.source == source.name);
+        if is_recorded
+            && settings.new_columns(&source.name) == NewColumns::Add
+            && let Some(Err(errors)) = &mut mapping
+        {
+            // They are added before the table is copied again.
+            errors.retain(|error| !matches!(error, MappingError::MissingColumn { .. }));
+            if errors.is_empty() {
+                mapping = None;
             }
         }
         checked.push(Checked {

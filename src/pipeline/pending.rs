@@ -83,6 +83,7 @@ pub async fn settle(
     for change in &changes {
         let record = TableRecord {
             destination: change.destination.clone(),
+            destination_oid: None,
             fingerprint: change.fingerprint.clone(),
             ..change.record.clone()
         };

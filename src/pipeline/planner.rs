@@ -186,8 +186,9 @@ impl Planner {
         self.records.insert(record.source.clone(), record);
     }
 
-    pub fn forget(&mut self, source: &QualifiedName) {
-        self.records.remove(source);
+    /// The source's description of this table is out of date.
+    pub fn look_again(&mut self, table: TableId) {
+        self.source_tables.remove(&table);
     }
 
     pub fn source(&self) -> &Client {
@@ -346,7 +347,9 @@ fn type_facts(columns: &[ColumnInfo], oid: Oid) -> Option<TypeFacts> {
 fn knows(info: &TableInfo, table: &Table) -> bool {
     info.name == table.name
         && table.columns.iter().all(|column| {
-            info.column(&column.name).is_some_and(|known| known.type_oid == column.type_oid)
+            info.column(&column.name).is_some_and(|known| {
+                known.type_oid == column.type_oid && known.type_modifier == column.type_modifier
+            })
         })
 }
 

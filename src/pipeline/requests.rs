@@ -227,6 +227,8 @@ mod tests {
             published: None,
             partitions: None,
             finished: true,
+            source_shape: None,
+            destination_oid: None,
         }
     }
 

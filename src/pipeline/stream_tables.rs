@@ -48,6 +48,11 @@ impl SourceNames {
 pub enum StreamTable {
     /// Published, not selected.
     Ignored,
+    /// Transactions before this position are in the table's copy. What they say of its columns is
+    /// from before the copy, too, and means nothing.
+    Copied {
+        copied_lsn: Lsn,
+    },
     Followed(Box<Followed>),
 }
 
@@ -149,9 +154,10 @@ impl StreamTables {
 
     /// The plan of a table as described, if it was made already. A description that was sent again
     /// is another `Arc`, whatever it says.
-    pub fn known(&self, table: &Arc<Table>) -> Option<Arc<StreamTable>> {
+    pub fn known(&self, table: &Arc<Table>, commit_lsn: Lsn) -> Option<Arc<StreamTable>> {
         let (described, known) = self.known.get(&table.id)?;
-        Arc::ptr_eq(described, table).then(|| Arc::clone(known))
+        let is_over = |known: &StreamTable| matches!(known, StreamTable::Copied { copied_lsn } if commit_lsn >= *copied_lsn);
+        (Arc::ptr_eq(described, table) && !is_over(known)).then(|| Arc::clone(known))
     }
 
     /// Judges and plans a table that is described for the first time, or again.
@@ -178,6 +184,9 @@ impl StreamTables {
             tracing::debug!(table = %table.name, "published but not selected: left aside");
             return ignored();
         };
+        if let Some(copied_lsn) = record.copied_lsn.filter(|copied_lsn| commit_lsn < *copied_lsn) {
+            return Ok(Resolution::Known(Arc::new(StreamTable::Copied { copied_lsn })));
+        }
         let shapes = shapes::shapes(self.planner.source(), &[table.id.0]).await;
         let shapes = shapes.map_err(PipelineError::catalog(Side::Source))?;
         let Some(present) = shapes.get(&table.id.0) else { return ignored_as_gone(table) };
@@ -186,8 +195,12 @@ impl StreamTables {
         if drift.is_none()
             && let Some((described, plan)) = self.known.get(&table.id)
             && described == table
+            && matches!(**plan, StreamTable::Followed(_))
         {
             return Ok(Resolution::Known(Arc::clone(plan)));
+        }
+        if !drift.is_none() {
+            self.planner.look_again(table.id);
         }
         let Some(outline) = self.planner.outline(table).await? else {
             return ignored_as_gone(table);
@@ -240,7 +253,11 @@ impl StreamTables {
     }
 
     fn sight(&self, table: TableId, commit_lsn: Lsn) -> Sight {
-        match self.known.contains_key(&table) {
+        let was_followed = self
+            .known
+            .get(&table)
+            .is_some_and(|(_, known)| matches!(**known, StreamTable::Followed(_)));
+        match was_followed {
             false => Sight::First,
             true if self.first_commit_lsn == Some(commit_lsn) => Sight::SameTransaction,
             true => Sight::Later,
@@ -270,7 +287,7 @@ impl StreamTables {
         let mut tables = Vec::with_capacity(truncate.tables.len());
         let mut policy = FoldPolicy::Fold;
         for table in &truncate.tables {
-            let Some(known) = self.known(table) else { continue };
+            let Some(known) = self.known(table, commit_lsn) else { continue };
             let StreamTable::Followed(followed) = &*known else { continue };
             if commit_lsn < followed.copied_lsn {
                 continue;

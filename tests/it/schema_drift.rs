@@ -32,6 +32,13 @@ async fn pair_of(major: u32) -> (Cluster, Cluster) {
     tokio::join!(Cluster::start(spec(0)), Cluster::start(spec(1)))
 }
 
+/// Each statement for itself: several in one string are one transaction.
+async fn each(database: &Database, statements: &str) {
+    for statement in statements.split("; ") {
+        database.exec(statement).await;
+    }
+}
+
 /// Waits until the agent holds with this code, and gives what it says.
 async fn held(agent: &mut Agent, code: &str) -> String {
     let mut message = String::new();

@@ -3,8 +3,8 @@
 
 use crate::config::document::Path;
 use crate::config::file::{
-    ConfigFile, DestinationFile, FailoverFile, NewTablesFile, OnErrorFile,
-    OneOrMany, PartitionsFile, RetainedWalActionFile, Size, SourceFile, TableFile,
+    ConfigFile, DestinationFile, FailoverFile, NewTablesFile, OnErrorFile, OneOrMany,
+    PartitionsFile, RetainedWalActionFile, Size, SourceFile, TableFile,
 };
 use crate::config::load::Purpose;
 use crate::config::units;

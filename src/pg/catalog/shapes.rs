@@ -9,6 +9,7 @@ use tokio_postgres::types::PgLsn;
 use tokio_postgres::{Client, Row};
 
 use super::{CatalogError, Cells, query};
+use crate::pg::ident::QualifiedName;
 use crate::pg::lsn::Lsn;
 use crate::pg::oid::Oid;
 
@@ -125,6 +126,25 @@ pub async fn first_type(client: &Client, names: &[String]) -> Result<Option<Stri
                ORDER BY n.number LIMIT 1";
     let rows = query(client, QUESTION, sql, &[&names]).await?;
     rows.first().map(|row| Cells::new(row, QUESTION).next()).transpose()
+}
+
+/// An enum and its labels, in their order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnumInfo {
+    pub name: QualifiedName,
+    pub labels: Vec<String>,
+}
+
+/// The enums of a table's columns.
+pub async fn enums(client: &Client, table: Oid) -> Result<Vec<EnumInfo>, CatalogError> {
+    const QUESTION: &str = "a table's enums";
+    let rows = query(client, QUESTION, include_str!("enums.sql"), &[&table]).await?;
+    let info = |row: &Row| {
+        let mut cells = Cells::new(row, QUESTION);
+        let name = QualifiedName::new(cells.next::<String>()?, cells.next::<String>()?);
+        Ok(EnumInfo { name, labels: cells.next()? })
+    };
+    rows.iter().map(info).collect()
 }
 
 /// Those of `oids` that exist.

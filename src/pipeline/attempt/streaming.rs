@@ -10,6 +10,7 @@ use super::{Attempt, AttemptEnd, Held, cut_off, stopped_for};
 use crate::apply::targets::Targets;
 use crate::apply::transaction::Applier;
 use crate::checkpoint::Record;
+use crate::checkpoint::tables::TableRecord;
 use crate::model::finding::Side;
 use crate::model::table::TableId;
 use crate::pg::catalog::{self, ReplicaIdentity, TableInfo};
@@ -61,7 +62,7 @@ impl Attempt<'_> {
         let sides = Sides { context, source: &held.source, destination: &held.destination, epoch };
         let looks = Looks::default();
         sides.begin(&mut planner, &looks, &look.selection.tables).await?;
-        let watched = planner.records().cloned().collect();
+        let records: Vec<TableRecord> = planner.records().cloned().collect();
         let is_binary = self.is_binary(&look, &planner, start.applied_lsn).await?;
         let reached = source_position(&held.source).await?;
         context.board.set_state(State::CatchingUp, format!("catching up to {reached}"));
@@ -112,11 +113,14 @@ impl Attempt<'_> {
         let interruption = interruption.then(|()| std::future::pending::<Infallible>());
         let end = tokio::select! {
             biased;
-            end = Box::pin(stream.run(until, stop.clone(), grace)) => end?,
+            end = Box::pin(stream.run(until, stop.clone(), grace)) => match end {
+                Ok(end) => end,
+                Err(error) => return Err(drift::enums::explain(sides, &records, error).await),
+            },
             () = source_left(&source) => return Err(TailError::Ended.into()),
             never = interruption => match never {},
             () = stopped_for(self.shutdown, whole_grace.mul_f64(READER_SHARE)) => ReaderEnd::CutOff,
-            error = watch(sides, &looks, watched) => return Err(error),
+            error = watch(sides, &looks, records.clone()) => return Err(error),
         };
         if matches!(end, ReaderEnd::CutOff) {
             let at_control = held.destination.cancel_handle();

@@ -9,6 +9,7 @@
 //! not seen at the source is assumed of the rows that exist.
 
 pub mod decide;
+pub mod enums;
 pub mod follow;
 pub mod judge;
 pub mod looks;

@@ -1,8 +1,8 @@
 //! The recorded tables before a stream begins: both sides still have them, and they are the same.
 //!
-//! A table that is gone from the source is forgotten; its rows at the destination stay. A table that
-//! is gone from the destination holds the pipeline, and is never made anew by itself: what it held
-//! is not in the stream. One that was made anew, and is empty where rows were, counts as gone too.
+//! A table that is gone from the destination holds the pipeline, and is never made anew by itself:
+//! what it held is not in the stream. One that was made anew, and is empty where rows were, counts as
+//! gone too.
 
 use std::collections::HashMap;
 
@@ -49,20 +49,9 @@ impl Sides<'_> {
                 record.source_oid.or_else(|| selected.get(&record.source).map(|table| table.oid))
             })
             .collect();
-        let gone = looks.look(self.source, &oids).await;
-        let gone = gone.map_err(PipelineError::catalog(Side::Source))?;
+        looks.look(self.source, &oids).await.map_err(PipelineError::catalog(Side::Source))?;
         let mut statements = Vec::new();
-        let mut kept = Vec::new();
-        for record in records {
-            let oid = record.source_oid.filter(|oid| gone.contains(oid));
-            if oid.is_some() && !selected.contains_key(&record.source) {
-                statements.push(self.forget(&record));
-                planner.forget(&record.source);
-            } else {
-                kept.push(record);
-            }
-        }
-        let copied: Vec<&TableRecord> = kept
+        let copied: Vec<&TableRecord> = records
             .iter()
             .filter(|record| record.state == CopyState::Copied)
             .filter(|record| selected.contains_key(&record.source))
@@ -136,13 +125,6 @@ impl Sides<'_> {
             }
         }
         Ok(found)
-    }
-
-    fn forget(&self, record: &TableRecord) -> String {
-        tracing::warn!(table = %record.source, "the table is gone from the source: it is no longer followed, its rows at the destination stay");
-        self.context.board.table_removed(&record.source);
-        let sql = &self.context.checkpoint;
-        format!("DELETE FROM {}.tables WHERE {}", identifier(&sql.schema), self.row_of(record))
     }
 
     /// Records that the destination's table is not the one that was copied to.

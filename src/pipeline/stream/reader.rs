@@ -382,7 +382,7 @@ impl Reader {
         &mut self,
         table: &Arc<Table>,
     ) -> Result<Option<Arc<StreamTable>>, PipelineError> {
-        if let Some(known) = self.tables.known(table) {
+        if let Some(known) = self.tables.known(table, self.commit_lsn) {
             return Ok(Some(known));
         }
         // Asking both servers takes a while; the source must not miss us.

@@ -92,9 +92,7 @@ async fn a_new_column_of_every_kind_is_followed_on_18() {
 async fn columns_that_appear_inside_a_large_transaction_are_followed() {
     let (source, destination) = pair().await;
     source.exec("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (0, 'x')").await;
-    let mut agent = Agent::between(&source, &destination)
-        .set("apply.max_batch_rows", "50")
-        .text("limits.memory", "1MiB");
+    let mut agent = Agent::between(&source, &destination).set("apply.max_batch_rows", "50");
     agent.start_and_stream().await;
     // The first part of it is written under our open transaction when the column appears.
     source

@@ -25,8 +25,8 @@ async fn a_value_that_the_destinations_enum_lacks_is_named_and_taken_later() {
         source.exec("ALTER TYPE s.\"E n\" ADD VALUE 'mid' BEFORE 'b'").await;
         source.exec("INSERT INTO t (id, e, o) VALUES (2, 'mid', 'b')").await;
         let lsn = source.current_lsn().await;
-        let message = held(&mut agent, "E_DATA").await;
-        assert!(message.contains("E n") && message.contains("mid"), "{message}");
+        let message = held(&mut agent, "E_SCHEMA").await;
+        assert!(message.contains("\"s\".\"E n\"") && message.contains("'mid'"), "{message}");
         assert_held_before(&source, &destination, &lsn).await;
         destination.exec("ALTER TYPE s.\"E n\" ADD VALUE 'mid' BEFORE 'b'").await;
         agent.caught_up().await;

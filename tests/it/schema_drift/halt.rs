@@ -25,7 +25,7 @@ async fn a_column_to_halt_on_is_named_and_taken_once_it_is_there() {
         assert_eq!(destination.scalar("SELECT count(*) FROM t WHERE id = 500").await, "0");
         assert_held_before(&source, &destination, &after).await;
         agent.wait_until_applied(&before).await;
-        let labels = ["code=\"E_SCHEMA\""];
+        let labels = ["stage=\"pipeline\"", "code=\"E_SCHEMA\""];
         assert!(agent.metric("sync_agent_errors_total", &labels).await >= Some(1.0));
         // By hand; it goes on by itself.
         destination.exec("ALTER TABLE t ADD COLUMN extra text").await;

@@ -51,10 +51,8 @@ async fn physical_rewrites_are_invisible() {
     }
     agent.caught_up().await;
     assert_same(&source, &destination, &["t"]).await;
-    assert_eq!(
-        agent.metric("sync_agent_errors_total", &["code=\"E_SCHEMA\""]).await.unwrap_or(0.0),
-        0.0
-    );
+    let labels = ["stage=\"pipeline\"", "code=\"E_SCHEMA\""];
+    assert_eq!(agent.metric("sync_agent_errors_total", &labels).await, Some(0.0));
     // Long enough ago, they are not held against a column of today.
     let moved = format!(
         "SELECT source_shape -> 'files' ->> '{oid}' = '{file}' FROM sync_agent.tables",
