@@ -32,6 +32,12 @@ async fn pair_of(major: u32) -> (Cluster, Cluster) {
     tokio::join!(Cluster::start(spec(0)), Cluster::start(spec(1)))
 }
 
+/// The way out: the table is copied again, by the agent that holds.
+async fn resync(agent: &Agent, table: &str) {
+    let asked = agent.verb(&["resync", "--table", table, "--yes"]).await;
+    assert_eq!(asked.code, 0, "{}{}", asked.stdout, asked.stderr);
+}
+
 /// Each statement for itself: several in one string are one transaction.
 async fn each(database: &Database, statements: &str) {
     for statement in statements.split("; ") {

@@ -22,6 +22,7 @@ use crate::pg::catalog::{self, RelationKind, TableInfo};
 use crate::pg::client::Client;
 use crate::pg::ident::QualifiedName;
 use crate::pipeline::context::Context;
+use crate::pipeline::drift::tables::know_leaves;
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::planner::{Planner, TablePlan, describe, map, schema_error};
 use crate::pipeline::structure_findings::lack_findings;
@@ -110,6 +111,7 @@ impl Preparation<'_> {
             steps.push(self.step(info, found.as_ref(), has_rows, heaps, &structure)?);
         }
         self.refuse_referred(&steps).await?;
+        know_leaves(self.source, steps.iter_mut().map(|step| &mut step.record)).await?;
         self.begin(&steps, &structure).await?;
         let plans = self.planner.plan_catalog(tables).await?;
         let mut jobs = Vec::with_capacity(tables.len());

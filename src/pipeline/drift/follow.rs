@@ -93,10 +93,9 @@ async fn run(
 /// A statement that the destination does not take as it is; a lost connection or a lock that was
 /// not to be had passes.
 fn refused(follow: &Follow, statement: &str, error: tokio_postgres::Error) -> PipelineError {
-    let is_final = error.code().is_some_and(|code| {
-        *code != SqlState::INSUFFICIENT_PRIVILEGE
-            && ["42", "22", "23", "0A", "P0"].contains(&&code.code()[..2])
-    });
+    let is_final = error
+        .code()
+        .is_some_and(|code| ["42", "22", "23", "0A", "P0"].contains(&&code.code()[..2]));
     let Some(server) = error.as_db_error().filter(|_| is_final) else {
         return PipelineError::Query {
             side: Side::Destination,
@@ -105,7 +104,7 @@ fn refused(follow: &Follow, statement: &str, error: tokio_postgres::Error) -> Pi
         };
     };
     let message = format!(
-        "a column that was added at the source could not be added at the destination: {}; what was tried: {statement}",
+        "a column that was added at the source could not be added at the destination ({}); do there: {statement}",
         server.message()
     );
     schema_error(follow, message)

@@ -6,8 +6,10 @@
 
 use std::collections::HashMap;
 
+use crate::checkpoint::shape::SourceShape;
 use crate::checkpoint::tables::{self, CopyState, TableRecord};
 use crate::model::finding::Side;
+use crate::pg::catalog::shapes::files;
 use crate::pg::catalog::{self, TableInfo};
 use crate::pg::client::Client;
 use crate::pg::ident::{QualifiedName, identifier, literal};
@@ -158,6 +160,31 @@ impl Sides<'_> {
         }
         written.map_err(PipelineError::query(Side::Destination, "recording its tables"))
     }
+}
+
+/// Puts the files of partitioned tables' leaves into records that are being made; other tables know
+/// their own.
+pub async fn know_leaves(
+    source: &Client,
+    records: impl Iterator<Item = &mut TableRecord>,
+) -> Result<(), PipelineError> {
+    let mut shapes: HashMap<Oid, &mut SourceShape> = records
+        .filter_map(|record| Some((record.source_oid?, record.source_shape.as_mut()?)))
+        .filter(|(_, shape)| shape.files.is_empty())
+        .collect();
+    if shapes.is_empty() {
+        return Ok(());
+    }
+    let oids: Vec<Oid> = shapes.keys().copied().collect();
+    let files = files(source, &oids).await.map_err(PipelineError::catalog(Side::Source))?;
+    for (oid, (attribute_count, files)) in files {
+        if let Some(shape) = shapes.get_mut(&oid)
+            && shape.attribute_count == attribute_count
+        {
+            shape.files = files;
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn gone_from_destination(record: &TableRecord) -> PipelineError {

@@ -27,8 +27,13 @@ pub async fn watch(sides: Sides<'_>, looks: &Looks, records: Vec<TableRecord>) -
         .collect();
     loop {
         tokio::time::sleep(INTERVAL).await;
-        if let Err(error) = look(sides, looks, &mut watched).await {
-            return error;
+        match look(sides, looks, &mut watched).await {
+            Ok(()) => {}
+            // A connection that has ended shows elsewhere, with more patience than is due here.
+            Err(error) if !error.is_about_data() && error.server_error().is_none() => {
+                tracing::debug!(%error, "could not look for tables that are gone");
+            }
+            Err(error) => return error,
         }
     }
 }

@@ -1,4 +1,4 @@
-use super::{each, held};
+use super::{each, held, resync};
 use crate::support::agent::Agent;
 use crate::support::cluster::pair;
 use crate::support::compare::assert_same;
@@ -70,7 +70,7 @@ async fn several_changes_at_once_never_put_a_value_in_the_wrong_column() {
     assert!(message.contains("public.t") && message.contains("c1"), "{message}");
     assert_eq!(destination.scalar("SELECT string_agg(t::text, ' ') FROM t").await, "(1,)");
     // Copied again, it is right.
-    destination.exec("UPDATE sync_agent.tables SET state = 'copying', copied_lsn = NULL").await;
+    resync(&agent, "public.t").await;
     agent.caught_up().await;
     assert_same(&source, &destination, &["t"]).await;
 }

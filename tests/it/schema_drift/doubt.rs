@@ -1,4 +1,4 @@
-use super::{assert_held_before, held, pair_of};
+use super::{assert_held_before, held, pair_of, resync};
 use crate::support::agent::Agent;
 use crate::support::cluster::{Cluster, pair};
 use crate::support::compare::assert_same;
@@ -37,14 +37,7 @@ async fn holds(source: &Cluster, destination: &Cluster) {
         let there = destination.scalar(&format!("SELECT max(id) FROM t_{kind}")).await;
         assert_eq!(there, "6", "{kind}: nothing of the row");
         assert_held_before(source, destination, &lsn).await;
-        // Out of the way again: what was never at the destination's is dropped by the operator.
-        assert_eq!(agent.terminate().await, Some(0));
-        let reopened = format!(
-            "UPDATE sync_agent.tables SET state = 'copying', copied_lsn = NULL \
-             WHERE source_table = 't_{kind}'"
-        );
-        destination.exec(&reopened).await;
-        agent.start();
+        resync(&agent, &format!("public.t_{kind}")).await;
         agent.caught_up().await;
         assert_same(source, destination, &[&format!("t_{kind}")]).await;
         agent.wait_for_state("streaming").await;

@@ -1,4 +1,4 @@
-use super::{assert_held_before, held};
+use super::{assert_held_before, held, resync};
 use crate::support::agent::Agent;
 use crate::support::cluster::pair;
 use crate::support::compare::assert_same;
@@ -110,9 +110,7 @@ async fn a_table_dropped_at_the_destination_holds_until_it_is_copied_again() {
             })
             .await;
         assert_eq!(destination.count("t").await, 0);
-        let reopened = "UPDATE sync_agent.tables SET state = 'copying', copied_lsn = NULL \
-             WHERE source_table = 't'";
-        destination.exec(reopened).await;
+        resync(&agent, "public.t").await;
         source.exec("INSERT INTO other VALUES (1)").await;
         agent.caught_up().await;
         assert_same(&source, &destination, &["t", "other"]).await;
@@ -156,6 +154,28 @@ async fn a_destination_restored_elsewhere_goes_on() {
     source.exec("INSERT INTO t VALUES (2); INSERT INTO empty VALUES (1)").await;
     agent.caught_up().await;
     assert_same(&source, &destination, &["t", "empty"]).await;
+}
+
+#[tokio::test]
+async fn a_role_that_does_not_own_the_table_says_what_to_do_there() {
+    let (source, destination) = pair().await;
+    source.exec("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)").await;
+    destination
+        .exec(
+            "CREATE TABLE t (id int PRIMARY KEY); CREATE ROLE writer LOGIN; \
+             GRANT CREATE ON DATABASE postgres TO writer; \
+             GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON t TO writer",
+        )
+        .await;
+    let mut agent = Agent::between(&source, &destination)
+        .text("destination.url", &destination.url_as("writer"));
+    agent.start_and_stream().await;
+    source.exec("ALTER TABLE t ADD COLUMN n int DEFAULT 5; INSERT INTO t VALUES (2, 6)").await;
+    let message = held(&mut agent, "E_SCHEMA").await;
+    assert!(message.contains("must be owner") && message.contains("ADD COLUMN \"n\""), "{message}");
+    destination.exec("ALTER TABLE t ADD COLUMN n int DEFAULT 5").await;
+    agent.caught_up().await;
+    assert_same(&source, &destination, &["t"]).await;
 }
 
 #[tokio::test]
