@@ -223,8 +223,8 @@ impl Preparation<'_> {
             on_existing: settings.on_existing(&info.name),
         });
         let filling = filling.ok_or_else(|| filling::refused(&name))?;
+        let transform = self.planner.transform(&Arc::new(describe(info)), info, found)?;
         if let (Filling::Merge, Some(found)) = (filling, found) {
-            let transform = self.planner.transform(&Arc::new(describe(info)), info, Some(found))?;
             let mapping = map(&transform, info, found);
             let mapping = mapping.map_err(|errors| schema_error(&info.name, &errors))?;
             filling::require_arbiter(&mapping)?;
@@ -252,11 +252,8 @@ impl Preparation<'_> {
         if let Some(found) = found.filter(|_| earlier.is_some())
             && settings.new_columns(&info.name) == NewColumns::Add
         {
-            let sides = Sides {
-                context: self.context,
-                source: self.source,
-                destination: self.destination,
-            };
+            let sides =
+                Sides { context: self.context, source: self.source, destination: self.destination };
             create_sql.extend(sides.missing_columns(info, found, &transform));
         }
         let owes = structure.foreign_keys.keys.iter().any(|key| key.source == info.oid);
