@@ -11,7 +11,8 @@ use crate::pipeline::code::Code;
 pub(crate) fn execute(args: &ManArgs) -> ExitCode {
     let command = Cli::command();
     if let Some(dir) = &args.dir {
-        return match clap_mangen::generate_to(command, dir) {
+        let made = std::fs::create_dir_all(dir);
+        return match made.and_then(|()| clap_mangen::generate_to(command, dir)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(err) => {
                 let message = format!("cannot write to \"{}\": {err}", dir.display());

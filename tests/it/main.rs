@@ -36,6 +36,10 @@ mod preflight;
 mod resume;
 /// Structure that changes while changes are followed.
 mod schema_drift;
+/// No password anywhere but where it is needed.
+mod secrets;
+/// Ports and state directories that somebody else has.
+mod shared_places;
 /// The one-off backfill.
 mod snapshot;
 /// Missing tables are created with all that belongs to them.

@@ -7,6 +7,8 @@ use crate::support::cluster::{Cluster, pair};
 
 mod check;
 mod init;
+mod json;
+mod offline;
 mod reset;
 mod resync;
 mod status;
