@@ -8,8 +8,9 @@
 #
 #   BENCH_SCALE=50        5,000,000 pgbench accounts, 2,000,000 events; tail workloads shrink along
 #   BENCH_RUNS=3          runs of each; the report has the median
-#   BENCH_ONLY=           of: copy,tail,latency (default: all)
+#   BENCH_ONLY=           of: copy,shapes,tail,latency (default: all)
 #   BENCH_WAYS=           of: text,pipe,floor,builtin,dump,pgcopydb,agent (default: all but text and pipe)
+#   BENCH_SHAPES=         of: many,one,wide,toast,indexes (default: all)
 #   BENCH_WORKLOADS=      of: ins,tpcb,upd,big (default: all)
 #   BENCH_AGENT=          another agent's binary instead of building this one; "none" leaves it out
 #   BENCH_BUILTIN=        further options of CREATE SUBSCRIPTION, such as "binary = true"
@@ -20,14 +21,16 @@ cd "$(dirname "$0")/.."
 . scripts/postgres.sh
 . scripts/bench/lib.sh
 . scripts/bench/copy.sh
+. scripts/bench/shapes.sh
 . scripts/bench/tail.sh
 . scripts/bench/latency.sh
 . scripts/bench/report.sh
 
 scale=${BENCH_SCALE:-50}
 runs=${BENCH_RUNS:-3}
-sections=${BENCH_ONLY:-copy,tail,latency}
+sections=${BENCH_ONLY:-copy,shapes,tail,latency}
 ways=${BENCH_WAYS:-floor,builtin,dump,pgcopydb,agent}
+shapes=${BENCH_SHAPES:-many,one,wide,toast,indexes}
 workloads=${BENCH_WORKLOADS:-ins,tpcb,upd,big}
 out=${CARGO_TARGET_DIR:-target}/bench
 
@@ -64,6 +67,7 @@ trap 'exit 143' TERM HUP
 
 start_servers
 if has "$sections" copy; then bench_copy; fi
+if has "$sections" shapes; then bench_shapes; fi
 if has "$sections" tail; then bench_tail; fi
 if has "$sections" latency; then bench_latency; fi
 write_report >"$out/report.md"

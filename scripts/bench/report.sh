@@ -12,6 +12,7 @@ BENCH_SCALE=$scale, BENCH_RUNS=$runs: the median of each, ways in turn. Times on
 ratios are what to look at. Data is compared afterwards: a way that left other rows has no figure.
 TXT
     if has "$sections" copy; then report_copy; fi
+    if has "$sections" shapes; then report_shapes; fi
     if has "$sections" tail; then report_tail; fi
     if has "$sections" latency; then report_latency; fi
 }
@@ -97,6 +98,32 @@ report_copy() {
         function shown(s) { return s == "-" ? s : sprintf("%.2f", s) }
         function ratio(a, b) { return (a + 0 > 0 && b + 0 > 0) ? sprintf("%.2f", a / b) : "-" }
         function mebibytes(k) { return k == "-" ? k : sprintf("%d MiB", k / 1024) }'
+}
+
+report_shapes() {
+    echo
+    echo "## Copy: shapes"
+    echo
+    echo "Two thousand small tables; one large table; two with a hundred columns; two whose values live in TOAST; two with"
+    echo "five secondary indexes. The destination ends with the same rows and indexes. The floor is two binary pipes at once"
+    echo "into tables without keys (\`FREEZE\`), each with its indexes after it; two thousand tables have none."
+    echo
+    echo "| shape | floor s | dump s | pgcopydb s | agent s | agent against the floor | agent against pgcopydb | agent's CPU s | agent's peak RSS | data |"
+    echo "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"
+    medians shapes | awk -F '\t' '
+        { seconds[$1, $2] = $3; cpu[$1, $2] = $5; peak[$1, $2] = $6
+          if (!($1 in seen)) { seen[$1] = ++count; order[count] = $1 }
+          if ($7 != "equal") bad[$1] = bad[$1] " " $2 ": " $7 }
+        END {
+            for (i = 1; i <= count; i++) {
+                s = order[i]; a = seconds[s, "agent"]; f = seconds[s, "floor"]; p = seconds[s, "pgcopydb"]
+                printf "| `%s` | %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", s, shown(f), shown(seconds[s, "dump"]), shown(p), shown(a),
+                    ratio(a, f), ratio(a, p), (cpu[s, "agent"] == "" ? "-" : cpu[s, "agent"]),
+                    (peak[s, "agent"] + 0 == 0 ? "-" : sprintf("%d MiB", peak[s, "agent"] / 1024)), (bad[s] == "" ? "equal" : bad[s])
+            }
+        }
+        function shown(s) { return s == "" || s == "-" ? "-" : sprintf("%.2f", s) }
+        function ratio(a, b) { return (a + 0 > 0 && b + 0 > 0) ? sprintf("%.2f", a / b) : "-" }'
 }
 
 report_tail() {

@@ -26,7 +26,7 @@ use crate::checkpoint::tables::CopyState;
 use crate::checkpoint::{CheckpointError, schema, tables};
 use crate::config::settings::{OnExisting, Settings};
 use crate::model::finding::Side;
-use crate::pg::catalog::{self, TableFilter, TableInfo};
+use crate::pg::catalog::TableInfo;
 use crate::pg::client::Client;
 use crate::pg::ident::QualifiedName;
 use crate::pipeline::attempt::holder_name;
@@ -37,6 +37,7 @@ use crate::pipeline::copy::{self, Authority, CopyEnd, Preparation, Timings};
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::foreign_keys::Building;
 use crate::pipeline::lease::Lease;
+use crate::pipeline::pending;
 use crate::pipeline::planner::Planner;
 use crate::pipeline::policy::{Disposition, judge};
 use crate::pipeline::pooling;
@@ -325,7 +326,7 @@ impl Backfill<'_> {
         let point = ConsistentPoint::of_transaction(snapshot_client)
             .await
             .map_err(PipelineError::query(Side::Source, "taking the snapshot"))?;
-        let pending = described_again(&held.source, &look.pending).await?;
+        let pending = pending::described_again(&held.source, &look.pending).await?;
         let mut planner = Planner::new(
             Arc::clone(&context.settings),
             Arc::clone(&held.source),
@@ -404,26 +405,6 @@ async fn read_records(
 ) -> Result<Vec<tables::TableRecord>, PipelineError> {
     let sql = &context.checkpoint;
     Ok(tables::read_all(destination, &sql.schema, &sql.pipeline).await?)
-}
-
-/// The tables as they are now that the snapshot is taken: a column added before it must not be
-/// left out.
-async fn described_again(
-    source: &Client,
-    tables: &[TableInfo],
-) -> Result<Vec<TableInfo>, PipelineError> {
-    let oids: Vec<u32> = tables.iter().map(|table| table.oid).collect();
-    let found = catalog::tables(source, TableFilter::Oids(&oids)).await;
-    let found = found.map_err(PipelineError::catalog(Side::Source))?;
-    let gone = tables.iter().find(|table| !found.iter().any(|info| info.oid == table.oid));
-    match gone {
-        None => Ok(found),
-        Some(table) => Err(PipelineError::Schema {
-            table: table.name.clone(),
-            message: "it was dropped at the source a moment ago".to_owned(),
-            lsn: None,
-        }),
-    }
 }
 
 /// Shows what was finished before, and what is to come.

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use crate::checkpoint::shape::SourceShape;
 use crate::checkpoint::tables::{self, CopyState, TableRecord};
-use crate::pg::catalog::TableInfo;
+use crate::model::finding::Side;
+use crate::pg::catalog::{self, TableFilter, TableInfo};
 use crate::pg::client::Client;
 use crate::pg::ident::QualifiedName;
 use crate::pg::lsn::Lsn;
@@ -46,6 +47,26 @@ pub async fn adopt(
         tracing::info!(table = %info.name, lsn = %copied_lsn, "table adopted without a copy (copy_data)");
     }
     Ok(())
+}
+
+/// The tables as they are now that the snapshot is taken: a column added before it must not be
+/// left out.
+pub async fn described_again(
+    source: &Client,
+    tables: &[TableInfo],
+) -> Result<Vec<TableInfo>, PipelineError> {
+    let oids: Vec<u32> = tables.iter().map(|table| table.oid).collect();
+    let found = catalog::tables(source, TableFilter::Oids(&oids)).await;
+    let found = found.map_err(PipelineError::catalog(Side::Source))?;
+    let gone = tables.iter().find(|table| !found.iter().any(|info| info.oid == table.oid));
+    match gone {
+        None => Ok(found),
+        Some(table) => Err(PipelineError::Schema {
+            table: table.name.clone(),
+            message: "it was dropped at the source a moment ago".to_owned(),
+            lsn: None,
+        }),
+    }
 }
 
 /// Tables whose rows are not at the destination yet.

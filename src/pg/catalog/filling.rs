@@ -42,6 +42,32 @@ pub async fn referrers(
     rows.iter().map(referrer).collect()
 }
 
+/// A foreign key between two tables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    pub table: QualifiedName,
+    pub referred: QualifiedName,
+}
+
+/// Which of `tables` refers to which of them.
+pub async fn references(
+    client: &Client,
+    tables: &[QualifiedName],
+) -> Result<Vec<Reference>, CatalogError> {
+    const QUESTION: &str = "foreign keys between tables";
+    let (schemas, names) = split(tables);
+    let sql = include_str!("references.sql");
+    let rows = query(client, QUESTION, sql, &[&schemas, &names]).await?;
+    let reference = |row| {
+        let mut cells = Cells::new(row, QUESTION);
+        Ok(Reference {
+            table: QualifiedName::new(cells.next::<String>()?, cells.next::<String>()?),
+            referred: QualifiedName::new(cells.next::<String>()?, cells.next::<String>()?),
+        })
+    };
+    rows.iter().map(reference).collect()
+}
+
 /// Whether a row of the table does refer: a foreign key with a NULL in it refers to nothing.
 pub async fn does_refer(client: &Client, referrer: &Referrer) -> Result<bool, CatalogError> {
     const QUESTION: &str = "rows that refer to others";

@@ -21,7 +21,9 @@ pub mod structure;
 pub mod table_info;
 mod tables;
 
-pub use filling::{Referrer, does_refer, loose_indexes, may_make_temporary_tables, referrers};
+pub use filling::{
+    Reference, Referrer, does_refer, loose_indexes, may_make_temporary_tables, references, referrers,
+};
 pub use names::{
     PartitionLeaf, RelationSummary, SchemaInfo, partition_leaves, relations, schemas,
     tables_without_references,

@@ -41,6 +41,7 @@ impl Attempt<'_> {
                 point
             }
         };
+        let pending = pending::described_again(&held.source, &pending).await?;
         let preparation = Preparation {
             context,
             source: &held.source,

@@ -14,6 +14,7 @@ mod builds;
 pub mod create;
 mod filling;
 mod finish;
+mod order;
 mod parts;
 mod prepare;
 mod schedule;
@@ -51,6 +52,8 @@ pub const CANCEL_PATIENCE: Duration = Duration::from_secs(2);
 pub struct CopyJob {
     pub record: TableRecord,
     pub heap_bytes: u64,
+    /// Loaded once all tables of lower levels are.
+    pub level: usize,
     pub transform: Arc<TransformPlan>,
     /// Relations to read: the table, or the leaves of a partitioned one, each with its chunks.
     pub parts: Vec<(CopyOutPlan, u32, Vec<Chunk>)>,

@@ -102,9 +102,14 @@ impl Preparation<'_> {
         let mut with_rows = self.with_rows(tables, &present).await?;
         let mut parts = parts::read(self.context, self.source, tables).await?;
         let structure = self.structure(tables, &present, &with_rows).await?;
+        let names: Vec<QualifiedName> = present.keys().cloned().collect();
+        let order = self.order(&names).await?;
         let mut steps = Vec::with_capacity(tables.len());
         for info in tables {
             let name = self.context.settings.destination_name(&info.name);
+            if let Some(parts) = parts.get_mut(&info.oid) {
+                order.keep_whole(&name, parts);
+            }
             let found = present.remove(&name);
             let heaps = Heaps::new(parts.get(&info.oid).map_or(&[][..], Vec::as_slice));
             let has_rows = with_rows.remove(&name);
@@ -123,7 +128,8 @@ impl Preparation<'_> {
             }
             let bytes = parts.iter().map(|part| part.heap_bytes).sum();
             self.context.board.snapshot_expected(&info.name, info.estimated_rows, bytes);
-            jobs.push(job(step, plan, parts));
+            let level = order.level(&plan.target.name);
+            jobs.push(job(step, plan, parts, level));
         }
         Ok(jobs)
     }
@@ -379,7 +385,7 @@ pub(super) fn of_table(step: &Step, source: tokio_postgres::Error) -> PipelineEr
     }
 }
 
-fn job(step: Step, plan: TablePlan, parts: Vec<Part>) -> CopyJob {
+fn job(step: Step, plan: TablePlan, parts: Vec<Part>, level: usize) -> CopyJob {
     let is_binary = plan.is_copy_binary;
     let target = &plan.target;
     let columns = plan.transform.copy_columns();
@@ -425,6 +431,7 @@ fn job(step: Step, plan: TablePlan, parts: Vec<Part>) -> CopyJob {
     CopyJob {
         record: step.record,
         heap_bytes,
+        level,
         transform: Arc::clone(&plan.transform),
         parts: parts.into_iter().map(out).collect(),
         copy_in_sql,

@@ -50,7 +50,8 @@ pub(super) struct Schedule {
 
 #[derive(Debug, Default)]
 struct Left {
-    copies: VecDeque<Work>,
+    /// One is done before the next begins.
+    levels: VecDeque<Level>,
     builds: BinaryHeap<Waiting>,
     /// Builds that have ever waited: each one's place in the order.
     build_count: usize,
@@ -60,6 +61,14 @@ struct Left {
     table_count: usize,
     busy_count: usize,
     building_count: usize,
+}
+
+/// Tables that may be loaded side by side.
+#[derive(Debug, Default)]
+struct Level {
+    copies: VecDeque<Work>,
+    /// Copies that are not done.
+    unfinished_count: usize,
 }
 
 /// By the table's size, then in the order they came.
@@ -84,15 +93,10 @@ impl Schedule {
         for table in largest_first(jobs) {
             work_count += table.job.chunk_count().max(1) + table.job.builds.apart.len();
             left.chunk_count += table.job.chunk_count();
-            if table.job.chunk_count() == 0 {
-                left.copies.push_back(Work::Finish(Arc::clone(&table)));
+            while left.levels.len() <= table.job.level {
+                left.levels.push_back(Level::default());
             }
-            for (part, (_, _, chunks)) in table.job.parts.iter().enumerate() {
-                for &chunk in chunks {
-                    let job = Arc::clone(&table);
-                    left.copies.push_back(Work::Chunk(ChunkJob { job, part, chunk }));
-                }
-            }
+            left.levels[table.job.level].add(&table);
         }
         let is_read = CancellationToken::new();
         if left.chunk_count == 0 {
@@ -133,15 +137,24 @@ impl Schedule {
     pub(super) fn done(&self, work: &Work) {
         let mut left = self.left();
         left.busy_count -= 1;
-        match work {
-            Work::Chunk(_) => {
-                left.chunk_count -= 1;
-                if left.chunk_count == 0 {
-                    self.is_read.cancel();
-                }
+        if matches!(work, Work::Build(_)) {
+            left.building_count -= 1;
+            return;
+        }
+        if matches!(work, Work::Chunk(_)) {
+            left.chunk_count -= 1;
+            if left.chunk_count == 0 {
+                self.is_read.cancel();
             }
-            Work::Build(_) => left.building_count -= 1,
-            Work::Finish(_) => {}
+        }
+        // Nothing of a later level is handed out before.
+        if let Some(level) = left.levels.front_mut() {
+            level.unfinished_count -= 1;
+            let is_over = level.unfinished_count == 0;
+            drop(left);
+            if is_over {
+                self.changed.notify_waiters();
+            }
         }
     }
 
@@ -170,7 +183,8 @@ impl Schedule {
     }
 
     pub(super) fn has_chunks(&self) -> bool {
-        self.left().copies.iter().any(|work| matches!(work, Work::Chunk(_)))
+        let is_chunk = |work: &Work| matches!(work, Work::Chunk(_));
+        self.left().levels.iter().any(|level| level.copies.iter().any(is_chunk))
     }
 
     /// Workers that have nothing to do.
@@ -195,10 +209,32 @@ impl Left {
                 self.building_count += 1;
                 Work::Build(waiting.build)
             }
-            None => self.copies.pop_front()?,
+            None => self.take_copy()?,
         };
         self.busy_count += 1;
         Some(work)
+    }
+
+    fn take_copy(&mut self) -> Option<Work> {
+        while self.levels.len() > 1 && self.levels[0].unfinished_count == 0 {
+            self.levels.pop_front();
+        }
+        self.levels.front_mut()?.copies.pop_front()
+    }
+}
+
+impl Level {
+    fn add(&mut self, table: &Arc<TableJob>) {
+        if table.job.chunk_count() == 0 {
+            self.copies.push_back(Work::Finish(Arc::clone(table)));
+        }
+        for (part, (_, _, chunks)) in table.job.parts.iter().enumerate() {
+            for &chunk in chunks {
+                let job = Arc::clone(table);
+                self.copies.push_back(Work::Chunk(ChunkJob { job, part, chunk }));
+            }
+        }
+        self.unfinished_count = self.copies.len();
     }
 }
 

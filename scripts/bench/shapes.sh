@@ -1,0 +1,97 @@
+# Sourced by bench.sh: copies of tables of one shape at a time, each from an empty database to the same
+# rows and indexes. The floor is two binary pipes at once into tables without keys, which each lane builds
+# after its table; two thousand tables have none, for it would measure the starting of psql.
+
+shape_names="many one wide toast indexes"
+
+bench_shapes() {
+    local shape run way started status seconds
+    say "shapes: loading"
+    new_database source shapes
+    sql source shapes -v rows=$((scale * 2000)) -f scripts/bench/shapes.sql >/dev/null
+    sql source shapes -c "VACUUM ANALYZE"
+    for shape in $shape_names; do
+        if ! has "$shapes" "$shape"; then continue; fi
+        for run in $(seq "$runs"); do
+            for way in $(rotated "$run" "$(shape_ways "$shape")"); do
+                new_database destination shapes
+                settle
+                : >"$folder/used"
+                started=$(now_ms)
+                status=failed
+                if "shape_by_$way" "$shape" >"$out/shape-$shape-$way.log" 2>&1; then status=; fi
+                seconds=$(seconds_since "$started")
+                [ "$status" = failed ] || status=$(shape_copied "$shape")
+                [ "$status" != failed ] || tail -n 3 "$out/shape-$shape-$way.log" >&2
+                # shellcheck disable=SC2046
+                record shapes "$shape" "$way" "$run" "$seconds" $(used_by_agent) "$status"
+            done
+        done
+    done
+    sql source postgres -c "DROP DATABASE shapes WITH (FORCE)"
+    sql destination postgres -c "DROP DATABASE shapes WITH (FORCE)"
+}
+
+shape_ways() { # shape
+    local way list=
+    for way in floor dump pgcopydb agent; do
+        if has "$ways" "$way" && [ "$1 $way" != "many floor" ]; then list=${list:+$list,}$way; fi
+    done
+    printf '%s' "$list"
+}
+
+shape_tables() { # shape
+    sql source shapes -c "SELECT schemaname || '.' || relname FROM pg_stat_user_tables WHERE schemaname = '$1' ORDER BY 1"
+}
+
+# The same rows, and as many valid indexes.
+shape_copied() { # shape
+    local count here there
+    # shellcheck disable=SC2046
+    if [ "$(compare shapes shapes $(shape_tables "$1"))" != equal ]; then
+        echo DIFFERS
+        return
+    fi
+    count="SELECT count(*) FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid WHERE i.indisvalid AND c.relnamespace = '$1'::regnamespace"
+    here=$(sql source shapes -c "$count")
+    there=$(sql destination shapes -c "$count")
+    if [ "$here" = "$there" ]; then
+        echo equal
+    else
+        say "$1: $here indexes at the source, $there at the destination"
+        echo DIFFERS
+    fi
+}
+
+shape_by_floor() { # shape
+    local table lane lanes=
+    "$bin/pg_dump" -d "$(url source shapes)" -n "$1" --section=pre-data | sql destination shapes >/dev/null || return 1
+    for table in $(shape_tables "$1"); do
+        {
+            sql source shapes -c "COPY $table TO STDOUT (FORMAT binary)" |
+                sql destination shapes -c BEGIN -c "TRUNCATE $table" -c "COPY $table FROM STDIN (FORMAT binary, FREEZE)" -c COMMIT &&
+                "$bin/pg_dump" -d "$(url source shapes)" -t "$table" --section=post-data | sql destination shapes >/dev/null
+        } &
+        lanes="$lanes $!"
+    done
+    for lane in $lanes; do wait "$lane" || return 1; done
+}
+
+shape_by_dump() { # shape
+    rm -rf "$folder/dump"
+    "$bin/pg_dump" -Fd -Z0 -j2 -n "$1" -f "$folder/dump" "$(url source shapes)" &&
+        "$bin/pg_restore" -j2 -d "$(url destination shapes)" "$folder/dump" &&
+        rm -rf "$folder/dump"
+}
+
+shape_by_pgcopydb() { # shape
+    local binary=
+    if pgcopydb clone --help 2>&1 | grep -q -- --use-copy-binary; then binary=--use-copy-binary; fi
+    printf '[include-only-schema]\n%s\n' "$1" >"$folder/filter"
+    rm -rf "$folder/pgcopydb"
+    pgcopydb clone --source "$(url source shapes)" --target "$(url destination shapes)" \
+        --dir "$folder/pgcopydb" --filters "$folder/filter" --table-jobs 2 --index-jobs 2 \
+        --split-tables-larger-than 256MB $binary
+}
+
+shape_by_agent() { run_agent shapes shapes snapshot --include "$1.*"; }
