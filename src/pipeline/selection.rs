@@ -70,17 +70,18 @@ async fn select_from(
         .collect();
     let tables = catalog::tables(client, TableFilter::Names(&selected)).await;
     let tables = without_covered_partitions(tables.map_err(PipelineError::catalog(Side::Source))?);
-    if tables.is_empty() {
-        return Err(PipelineError::Config {
-            message: "include and exclude select no table at the source: name tables that exist, or create them first".to_owned(),
-        });
-    }
-    let named = relations
+    let named: Vec<QualifiedName> = relations
         .iter()
         .map(|relation| &relation.name)
         .filter(|name| is_named(settings, name) && settings.selects(name))
         .cloned()
         .collect();
+    // What is named and cannot be replicated is a finding of its own.
+    if tables.is_empty() && named.is_empty() {
+        return Err(PipelineError::Config {
+            message: "include and exclude select no table at the source: name tables that exist, or create them first".to_owned(),
+        });
+    }
     Ok(Selection { tables, relations, named })
 }
 
