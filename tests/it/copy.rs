@@ -2,9 +2,9 @@
 
 /// Indexes after the load, several at once.
 mod builds;
-/// Tables that hold rows: refuse, truncate, merge.
-mod existing;
 /// Foreign keys and triggers at the destination.
 mod constraints;
 /// Time limits, lost sessions, and DDL at the source meanwhile.
 mod disturbed;
+/// Tables that hold rows: refuse, truncate, merge.
+mod existing;

@@ -22,7 +22,8 @@ pub mod table_info;
 mod tables;
 
 pub use filling::{
-    Reference, Referrer, does_refer, loose_indexes, may_make_temporary_tables, references, referrers,
+    Reference, Referrer, does_refer, loose_indexes, may_make_temporary_tables, references,
+    referrers,
 };
 pub use names::{
     PartitionLeaf, RelationSummary, SchemaInfo, partition_leaves, relations, schemas,

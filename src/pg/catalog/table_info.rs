@@ -135,6 +135,8 @@ pub struct TableInfo {
     pub owner: String,
     /// Current size of the heap in bytes and its blocks (`pg_relation_size`, main fork).
     pub heap_bytes: u64,
+    /// The same with what its rows keep in TOAST (`pg_table_size`).
+    pub table_bytes: u64,
     /// `reltuples`; `None` where the table was never analyzed (-1).
     pub estimated_rows: Option<u64>,
     /// `relfilenode`: changes when the table is rewritten; 0 for a partitioned table.
@@ -259,6 +261,7 @@ pub(crate) mod fixture {
             is_owner: true,
             owner: "owner".to_owned(),
             heap_bytes: 0,
+            table_bytes: 0,
             estimated_rows: None,
             filenode: 20_000,
             attribute_count,

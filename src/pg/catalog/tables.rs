@@ -121,6 +121,7 @@ async fn read_tables(client: &Client, oids: &[Oid]) -> Result<Vec<TableInfo>, Ca
             is_owner: cells.next()?,
             owner: cells.next()?,
             heap_bytes: u64::try_from(cells.next::<i64>()?).unwrap_or(0),
+            table_bytes: u64::try_from(cells.next::<i64>()?).unwrap_or(0),
             estimated_rows: estimate(cells.next()?),
             filenode: cells.next()?,
             attribute_count: cells.next()?,

@@ -13,6 +13,7 @@ SELECT c.oid,
        pg_catalog.pg_has_role(c.relowner, 'USAGE'),
        pg_catalog.pg_get_userbyid(c.relowner)::pg_catalog.text,
        coalesce(CASE WHEN c.relkind = 'r' THEN pg_catalog.pg_relation_size(c.oid) END, 0),
+       coalesce(CASE WHEN c.relkind = 'r' THEN pg_catalog.pg_table_size(c.oid) END, 0),
        c.reltuples,
        -- From the same row as relnatts: an ALTER TABLE that rewrites changes both together.
        c.relfilenode,

@@ -51,7 +51,7 @@ pub const CANCEL_PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct CopyJob {
     pub record: TableRecord,
-    pub heap_bytes: u64,
+    pub bytes: u64,
     /// Loaded once all tables of lower levels are.
     pub level: usize,
     pub transform: Arc<TransformPlan>,

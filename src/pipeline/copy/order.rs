@@ -68,8 +68,7 @@ fn order(names: &[QualifiedName], references: &[Reference]) -> Result<Order, Vec
         let waits = |name: &QualifiedName| {
             to_others.iter().any(|other| other.table == *name && left.contains(&other.referred))
         };
-        let free: Vec<&QualifiedName> =
-            left.iter().copied().filter(|name| !waits(name)).collect();
+        let free: Vec<&QualifiedName> = left.iter().copied().filter(|name| !waits(name)).collect();
         if free.is_empty() {
             return Err(left.into_iter().cloned().collect());
         }
@@ -92,8 +91,10 @@ mod tests {
     }
 
     fn references(pairs: &[(&str, &str)]) -> Vec<Reference> {
-        let reference =
-            |(table, referred): &(&str, &str)| Reference { table: name(table), referred: name(referred) };
+        let reference = |(table, referred): &(&str, &str)| Reference {
+            table: name(table),
+            referred: name(referred),
+        };
         pairs.iter().map(reference).collect()
     }
 

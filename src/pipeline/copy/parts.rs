@@ -9,14 +9,15 @@ use crate::pg::ident::QualifiedName;
 use crate::pg::oid::Oid;
 use crate::pipeline::context::Context;
 use crate::pipeline::error::PipelineError;
-use crate::snapshot::{Chunk, plan_chunks};
+use crate::snapshot::{Chunk, TableSize, plan_chunks};
 
 /// One heap: a table itself, or a leaf of a partitioned one.
 #[derive(Clone, Debug)]
 pub(super) struct Part {
     pub(super) relation: QualifiedName,
     pub(super) oid: Oid,
-    pub(super) heap_bytes: u64,
+    /// TOAST included.
+    pub(super) bytes: u64,
     pub(super) chunks: Vec<Chunk>,
 }
 
@@ -51,10 +52,10 @@ pub(super) async fn read(
 }
 
 fn part(heap: &TableInfo, chunk_bytes: u64) -> Part {
+    let size = TableSize { heap_bytes: heap.heap_bytes, table_bytes: heap.table_bytes };
     // Other access methods have no blocks to cut by.
-    let chunks =
-        if heap.is_heap { plan_chunks(heap.heap_bytes, chunk_bytes) } else { vec![Chunk::WHOLE] };
-    Part { relation: heap.name.clone(), oid: heap.oid, heap_bytes: heap.heap_bytes, chunks }
+    let chunks = if heap.is_heap { plan_chunks(size, chunk_bytes) } else { vec![Chunk::WHOLE] };
+    Part { relation: heap.name.clone(), oid: heap.oid, bytes: heap.table_bytes, chunks }
 }
 
 /// Whether the whole table is one chunk, so that one transaction loads it.

@@ -126,7 +126,7 @@ impl Preparation<'_> {
                 // One transaction replaces all rows.
                 parts.iter_mut().for_each(|part| part.chunks = vec![Chunk::WHOLE]);
             }
-            let bytes = parts.iter().map(|part| part.heap_bytes).sum();
+            let bytes = parts.iter().map(|part| part.bytes).sum();
             self.context.board.snapshot_expected(&info.name, info.estimated_rows, bytes);
             let level = order.level(&plan.target.name);
             jobs.push(job(step, plan, parts, level));
@@ -420,17 +420,17 @@ fn job(step: Step, plan: TablePlan, parts: Vec<Part>, level: usize) -> CopyJob {
             CopyOutPlan { relation: part.relation, columns: select.clone(), is_plain, is_binary };
         (plan, part.oid, part.chunks)
     };
-    let heap_bytes = parts.iter().map(|part| part.heap_bytes).sum();
+    let bytes = parts.iter().map(|part| part.bytes).sum();
     let built = Built {
         table: &name,
         oid: plan.destination.oid,
         is_partitioned: target.is_partitioned,
-        is_small: heap_bytes < BUILT_APART_BYTES_MIN,
+        is_small: bytes < BUILT_APART_BYTES_MIN,
     };
     let builds = builds::plan(&step.completion, built);
     CopyJob {
         record: step.record,
-        heap_bytes,
+        bytes,
         level,
         transform: Arc::clone(&plan.transform),
         parts: parts.into_iter().map(out).collect(),

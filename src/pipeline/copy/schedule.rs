@@ -165,7 +165,7 @@ impl Schedule {
             let order = std::cmp::Reverse(left.build_count);
             left.build_count += 1;
             let build = BuildJob { table: Arc::clone(table), statement: statement.clone() };
-            left.builds.push(Waiting { bytes: table.job.heap_bytes, order, build });
+            left.builds.push(Waiting { bytes: table.job.bytes, order, build });
         }
         drop(left);
         self.changed.notify_waiters();
@@ -240,7 +240,7 @@ impl Level {
 
 /// Largest tables first, so that none starts when all others are done.
 fn largest_first(mut jobs: Vec<CopyJob>) -> impl Iterator<Item = Arc<TableJob>> {
-    jobs.sort_by_key(|job| std::cmp::Reverse((job.chunk_count(), job.heap_bytes)));
+    jobs.sort_by_key(|job| std::cmp::Reverse((job.chunk_count(), job.bytes)));
     jobs.into_iter().map(|job| Arc::new(TableJob::new(job)))
 }
 

@@ -54,7 +54,9 @@ async fn foreign_keys_are_satisfied_by_the_copy_with_and_without_the_replica_rol
 #[tokio::test]
 async fn merged_tables_keep_the_order_of_their_foreign_keys() {
     let (source, destination, agent) = chain("").await;
-    destination.exec("INSERT INTO parent VALUES (-1), (1); INSERT INTO child VALUES (-1, -1)").await;
+    destination
+        .exec("INSERT INTO parent VALUES (-1), (1); INSERT INTO child VALUES (-1, -1)")
+        .await;
     destination.exec("INSERT INTO leaf VALUES (5, -1, NULL, 'stale')").await;
     let agent = agent.text("destination.on_existing", "merge");
     let output = agent.verb(&["snapshot"]).await;

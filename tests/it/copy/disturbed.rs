@@ -214,7 +214,9 @@ async fn objects_that_hold_no_rows_of_their_own_are_let_alone() {
     temporary.batch_execute("CREATE TEMP TABLE tt (i int)").await.expect("it creates");
     let mut agent = Agent::between(&source, &destination);
     agent.start_and_stream().await;
-    source.exec("UPDATE ul SET v = 2; REFRESH MATERIALIZED VIEW mv; INSERT INTO t VALUES (2)").await;
+    source
+        .exec("UPDATE ul SET v = 2; REFRESH MATERIALIZED VIEW mv; INSERT INTO t VALUES (2)")
+        .await;
     temporary.batch_execute("INSERT INTO tt VALUES (1); UPDATE tt SET i = 2").await.expect("it");
     agent.caught_up().await;
     assert_same(&source, &destination, &["t"]).await;
@@ -222,9 +224,8 @@ async fn objects_that_hold_no_rows_of_their_own_are_let_alone() {
          WHERE relnamespace = 'public'::regnamespace AND relkind <> 'i'";
     assert_eq!(destination.scalar(made).await, "t");
     agent.terminate().await;
-    let agent = Agent::between(&source, &destination)
-        .named("unlogged")
-        .set("include", "[\"public.ul\"]");
+    let agent =
+        Agent::between(&source, &destination).named("unlogged").set("include", "[\"public.ul\"]");
     let output = agent.verb(&["run", "--until", "caught-up"]).await;
     assert_eq!(output.code, 4, "{}", output.stderr);
     assert!(output.stderr.contains("ul"), "{}", output.stderr);
@@ -248,8 +249,6 @@ async fn no_transaction_of_the_copy_outlives_it() {
     // Nobody holds the dead rows back.
     source.exec("VACUUM t").await;
     let dead = "SELECT count(*) FROM pg_stat_user_tables WHERE relname = 't' AND n_dead_tup > 0";
-    wait::until("the dead rows are gone", wait::PROCESS, async || {
-        source.scalar(dead).await == "0"
-    })
-    .await;
+    wait::until("the dead rows are gone", wait::PROCESS, async || source.scalar(dead).await == "0")
+        .await;
 }
