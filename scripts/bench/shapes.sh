@@ -6,12 +6,12 @@ shape_names="many one wide toast indexes"
 
 bench_shapes() {
     local shape run way started status seconds
-    say "shapes: loading"
-    new_database source shapes
-    sql source shapes -v rows=$((scale * 2000)) -f scripts/bench/shapes.sql >/dev/null
-    sql source shapes -c "VACUUM ANALYZE"
     for shape in $shape_names; do
         if ! has "$shapes" "$shape"; then continue; fi
+        say "shapes: loading $shape"
+        new_database source shapes
+        sql source shapes -v rows=$((scale * 2000)) -f "scripts/bench/shapes/$shape.sql" >/dev/null
+        sql source shapes -c "VACUUM ANALYZE"
         for run in $(seq "$runs"); do
             for way in $(rotated "$run" "$(shape_ways "$shape")"); do
                 new_database destination shapes
@@ -19,9 +19,9 @@ bench_shapes() {
                 : >"$folder/used"
                 started=$(now_ms)
                 status=failed
-                if "shape_by_$way" "$shape" >"$out/shape-$shape-$way.log" 2>&1; then status=; fi
+                if "shape_by_$way" >"$out/shape-$shape-$way.log" 2>&1; then status=; fi
                 seconds=$(seconds_since "$started")
-                [ "$status" = failed ] || status=$(shape_copied "$shape")
+                [ "$status" = failed ] || status=$(shape_copied)
                 [ "$status" != failed ] || tail -n 3 "$out/shape-$shape-$way.log" >&2
                 # shellcheck disable=SC2046
                 record shapes "$shape" "$way" "$run" "$seconds" $(used_by_agent) "$status"
@@ -40,37 +40,37 @@ shape_ways() { # shape
     printf '%s' "$list"
 }
 
-shape_tables() { # shape
-    sql source shapes -c "SELECT schemaname || '.' || relname FROM pg_stat_user_tables WHERE schemaname = '$1' ORDER BY 1"
+shape_tables() {
+    sql source shapes -c "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY 1"
 }
 
 # The same rows, and as many valid indexes.
-shape_copied() { # shape
+shape_copied() {
     local here there
-    here=$(shape_contents source "$1")
-    there=$(shape_contents destination "$1") || there=missing
+    here=$(shape_contents source)
+    there=$(shape_contents destination) || there=missing
     if [ "$here" = "$there" ]; then
         echo equal
     else
-        say "$1: $(diff <(echo "$here") <(echo "$there") | head -n 3 | tr '\n' ' ')"
+        say "$(diff <(echo "$here") <(echo "$there") | head -n 3 | tr '\n' ' ')"
         echo DIFFERS
     fi
 }
 
 # By one session a side: two thousand would take longer than what is measured.
-shape_contents() { # side shape
+shape_contents() { # side
     sql "$1" shapes -f - <<SQL
 SELECT count(*) FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
- WHERE i.indisvalid AND c.relnamespace = '$2'::regnamespace;
+ WHERE i.indisvalid AND c.relnamespace = 'public'::regnamespace;
 SELECT format('SELECT %L, count(*), sum(hashtextextended(t::text, 0)::numeric) FROM %s t', oid::regclass, oid::regclass)
-  FROM pg_class WHERE relkind = 'r' AND relnamespace = '$2'::regnamespace ORDER BY relname \gexec
+  FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY relname \gexec
 SQL
 }
 
-shape_by_floor() { # shape
+shape_by_floor() {
     local table lane lanes=
-    "$bin/pg_dump" -d "$(url source shapes)" -n "$1" --section=pre-data | sql destination shapes >/dev/null || return 1
-    for table in $(shape_tables "$1"); do
+    "$bin/pg_dump" -d "$(url source shapes)" --section=pre-data | sql destination shapes >/dev/null || return 1
+    for table in $(shape_tables); do
         {
             sql source shapes -c "COPY $table TO STDOUT (FORMAT binary)" |
                 sql destination shapes -c BEGIN -c "TRUNCATE $table" -c "COPY $table FROM STDIN (FORMAT binary, FREEZE)" -c COMMIT &&
@@ -81,21 +81,19 @@ shape_by_floor() { # shape
     for lane in $lanes; do wait "$lane" || return 1; done
 }
 
-shape_by_dump() { # shape
+shape_by_dump() {
     rm -rf "$folder/dump"
-    "$bin/pg_dump" -Fd -Z0 -j2 -n "$1" -f "$folder/dump" "$(url source shapes)" &&
+    "$bin/pg_dump" -Fd -Z0 -j2 -f "$folder/dump" "$(url source shapes)" &&
         "$bin/pg_restore" -j2 -d "$(url destination shapes)" "$folder/dump" &&
         rm -rf "$folder/dump"
 }
 
-shape_by_pgcopydb() { # shape
+shape_by_pgcopydb() {
     local binary=
     if pgcopydb clone --help 2>&1 | grep -q -- --use-copy-binary; then binary=--use-copy-binary; fi
-    printf '[include-only-schema]\n%s\n' "$1" >"$folder/filter"
     rm -rf "$folder/pgcopydb"
     pgcopydb clone --source "$(url source shapes)" --target "$(url destination shapes)" \
-        --dir "$folder/pgcopydb" --filters "$folder/filter" --table-jobs 2 --index-jobs 2 \
-        --split-tables-larger-than 256MB $binary
+        --dir "$folder/pgcopydb" --table-jobs 2 --index-jobs 2 --split-tables-larger-than 256MB $binary
 }
 
-shape_by_agent() { run_agent shapes shapes snapshot --include "$1.*"; }
+shape_by_agent() { run_agent shapes shapes snapshot; }
