@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use super::columns::generated_misfit;
 use super::scope::{Scope, by};
-use super::table::{Column, Override, Table, generated_misfit};
+use super::table::{Column, Override, Table};
 use super::{OutputColumn, TableRequest};
 use crate::pg::catalog::structure::{ColumnRow, ConstraintRow, RelationRow, StructureRows};
 use crate::pg::ident::{QualifiedName, identifier};

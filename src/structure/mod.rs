@@ -12,6 +12,9 @@
 //! does not pass as it is, a function that the destination lacks, a feature of a younger version) is
 //! left out with a note, never silently; what only an administrator can make is a [`Lack`].
 
+mod checks;
+mod columns;
+mod create;
 mod describe;
 mod foreign_keys;
 mod indexes;

@@ -97,7 +97,10 @@ async fn expressions_follow_schemas_tables_and_columns_to_their_new_names() {
             "2",
         ),
         ("SELECT count(*) FROM pg_inherits WHERE inhrelid = 'store.dogs'::regclass", "2"),
-        ("SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND NOT convalidated", "0"),
+        (
+            "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND conparentid = 0 AND NOT convalidated",
+            "0",
+        ),
         // They need the dropped column.
         (
             "SELECT count(*) FROM pg_class WHERE relname IN ('customers_lower', 'customers_code')",

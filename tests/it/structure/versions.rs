@@ -39,7 +39,8 @@ const CATALOG: [&str; 9] = [
      inhrelid::regclass::text LIKE 'shop.%' ORDER BY 1::text, 3",
     "SELECT stxname, pg_get_statisticsobjdef(oid) FROM pg_statistic_ext ORDER BY 1",
     "SELECT d.refobjid::regclass, d.refobjsubid, d.objid::regclass, d.deptype FROM pg_depend d \
-     JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S' WHERE d.classid = 'pg_class'::regclass \
+     JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S' \
+     AND s.relnamespace = 'shop'::regnamespace WHERE d.classid = 'pg_class'::regclass \
      AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i') ORDER BY 3::text",
 ];
 
@@ -111,8 +112,8 @@ async fn what_only_a_younger_version_has_is_left_out_with_a_note() {
              CREATE TABLE t (id integer PRIMARY KEY, u uuid DEFAULT uuidv7(), a integer, b text COLLATE built,
                 twice integer GENERATED ALWAYS AS (id * 2) VIRTUAL, c integer CONSTRAINT must NOT NULL,
                 UNIQUE NULLS NOT DISTINCT (a), CONSTRAINT lax CHECK (a > 5) NOT ENFORCED);
-             ALTER TABLE t ADD CONSTRAINT later NOT NULL b NOT VALID;
-             INSERT INTO t (id, a, c) SELECT g, g, g FROM generate_series(1, 20) g;",
+             INSERT INTO t (id, a, c) SELECT g, g, g FROM generate_series(1, 20) g;
+             ALTER TABLE t ADD CONSTRAINT later NOT NULL b NOT VALID;",
         )
         .await;
     let mut agent = Agent::between(&source, &older).text("pipeline", "older");

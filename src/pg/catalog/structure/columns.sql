@@ -28,9 +28,7 @@ SELECT a.attrelid::pg_catalog.int8 AS relation,
        a.attinhcount > 0 AS is_inherited,
        CASE WHEN a.attstorage <> t.typstorage THEN a.attstorage END AS storage,
        nullif(a.attcompression::pg_catalog.text, '') AS compression,
-       CASE WHEN (pg_catalog.to_jsonb(a) ->> 'attstattarget')::pg_catalog.int4 >= 0
-            THEN (pg_catalog.to_jsonb(a) ->> 'attstattarget')::pg_catalog.int4
-       END AS statistics,
+       CASE WHEN a.attstattarget >= 0 THEN a.attstattarget END AS statistics,
        a.attoptions AS options,
        pg_catalog.col_description(a.attrelid, a.attnum) AS comment
   FROM pg_catalog.pg_attribute a

@@ -8,7 +8,9 @@ SELECT k.oid::pg_catalog.int8 AS oid,
        pg_catalog.pg_get_constraintdef(k.oid) AS definition,
        coalesce(k.conkey, '{}') AS columns,
        k.convalidated AS is_validated,
-       coalesce((pg_catalog.to_jsonb(k) ->> 'conenforced')::pg_catalog.bool, true) AS is_enforced,
+       CASE WHEN k.convalidated THEN true ELSE
+           coalesce((pg_catalog.to_jsonb(k) ->> 'conenforced')::pg_catalog.bool, true)
+       END AS is_enforced,
        k.conislocal AS is_local,
        k.coninhcount > 0 OR k.conparentid <> 0 AS is_inherited,
        k.connoinherit AS no_inherit,
@@ -20,7 +22,9 @@ SELECT k.oid::pg_catalog.int8 AS oid,
                JOIN pg_catalog.pg_attribute a
                  ON a.attrelid = k.confrelid AND a.attnum = f.attnum
               ORDER BY f.place) AS referenced_columns,
-       coalesce((pg_catalog.to_jsonb(k) ->> 'conperiod')::pg_catalog.bool, false) AS is_temporal,
+       CASE WHEN k.contype = 'f' THEN
+           coalesce((pg_catalog.to_jsonb(k) ->> 'conperiod')::pg_catalog.bool, false)
+       ELSE false END AS is_temporal,
        pg_catalog.obj_description(k.oid, 'pg_constraint') AS comment
   FROM pg_catalog.pg_constraint k
   LEFT JOIN pg_catalog.pg_class r ON r.oid = k.confrelid

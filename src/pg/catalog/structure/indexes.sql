@@ -17,8 +17,9 @@ SELECT i.indexrelid::pg_catalog.int8 AS oid,
        i.indisreplident AS is_replica_identity,
        i.indisclustered AS is_clustered,
        i.indexprs IS NOT NULL OR i.indpred IS NOT NULL AS has_expression,
-       coalesce((pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct')::pg_catalog.bool, false)
-           AS nulls_not_distinct,
+       CASE WHEN pg_catalog.strpos(def.text, ' NULLS NOT DISTINCT') > 0 THEN
+           coalesce((pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct')::pg_catalog.bool, false)
+       ELSE false END AS nulls_not_distinct,
        ARRAY(SELECT k.attnum::pg_catalog.int4
                FROM pg_catalog.unnest(i.indkey::pg_catalog.int2[]) AS k (attnum)
               WHERE k.attnum <> 0
@@ -35,13 +36,13 @@ SELECT i.indexrelid::pg_catalog.int8 AS oid,
        k.oid::pg_catalog.int8 AS constraint_oid,
        k.conname AS constraint_name,
        pg_catalog.pg_get_constraintdef(k.oid) AS constraint_definition,
-       coalesce((pg_catalog.to_jsonb(k) ->> 'conperiod')::pg_catalog.bool, false) AS is_temporal,
+       CASE WHEN i.indisexclusion THEN
+           coalesce((pg_catalog.to_jsonb(k) ->> 'conperiod')::pg_catalog.bool, false)
+       ELSE false END AS is_temporal,
        pg_catalog.obj_description(k.oid, 'pg_constraint') AS constraint_comment,
-       ARRAY(SELECT pg_catalog.jsonb_build_array(
-                        a.attnum, (pg_catalog.to_jsonb(a) ->> 'attstattarget')::pg_catalog.int4)
+       ARRAY(SELECT pg_catalog.jsonb_build_array(a.attnum, a.attstattarget)
                FROM pg_catalog.pg_attribute a
-              WHERE a.attrelid = i.indexrelid
-                AND (pg_catalog.to_jsonb(a) ->> 'attstattarget')::pg_catalog.int4 >= 0
+              WHERE a.attrelid = i.indexrelid AND a.attstattarget >= 0
               ORDER BY a.attnum) AS statistics,
        pg_catalog.obj_description(i.indexrelid, 'pg_class') AS comment
   FROM pg_catalog.pg_index i
@@ -55,7 +56,8 @@ SELECT i.indexrelid::pg_catalog.int8 AS oid,
               pg_catalog.format('INDEX %I ON %s%I.%I USING ', ic.relname,
                                 CASE WHEN ic.relkind = 'I' THEN 'ONLY ' ELSE '' END,
                                 n.nspname, c.relname)
-       ) AS def (text, head)
+       -- Fenced, so that the definition is made once.
+       OFFSET 0) AS def (text, head)
  WHERE i.indrelid = ANY ($1)
  ORDER BY i.indrelid, NOT i.indisprimary, k.oid IS NULL, ic.relname
        ) AS q

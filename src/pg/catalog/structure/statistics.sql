@@ -19,8 +19,7 @@ SELECT s.oid::pg_catalog.int8 AS oid,
                 AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
                 AND d.refobjsubid <> 0
               ORDER BY 1) AS columns,
-       CASE WHEN (pg_catalog.to_jsonb(s) ->> 'stxstattarget')::pg_catalog.int4 >= 0
-            THEN (pg_catalog.to_jsonb(s) ->> 'stxstattarget')::pg_catalog.int4 END AS target,
+       CASE WHEN s.stxstattarget >= 0 THEN s.stxstattarget END AS target,
        pg_catalog.obj_description(s.oid, 'pg_statistic_ext') AS comment
   FROM pg_catalog.pg_statistic_ext s
   JOIN pg_catalog.pg_namespace n ON n.oid = s.stxnamespace
