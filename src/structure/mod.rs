@@ -76,3 +76,6 @@ pub struct OutputColumn {
     /// Equal values stay equal and others different: a key over it is still one.
     pub is_distinct: bool,
 }
+
+#[cfg(test)]
+mod tests;
