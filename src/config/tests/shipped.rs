@@ -140,6 +140,7 @@ fn the_defaults_in_the_example_are_the_defaults() {
         let mut settings = loaded.expect("valid");
         // Written or not, these mean the same.
         settings.source.publications_named = false;
+        settings.places = Default::default();
         for table in &mut settings.tables {
             table.on_existing = None;
             table.on_truncate = None;

@@ -76,7 +76,7 @@ mod tests {
         let url = "postgresql://repl:s%40cret@db1:5433/shop?sslmode=require&connect_timeout=3";
         let expected = "postgresql://repl@db1:5433/shop?sslmode=require&connect_timeout=3";
         assert_eq!(written(url), expected);
-        let keys = "host=db1,db2 port=1,2 user='a b' password='it''s' dbname='a/b?c' \
+        let keys = "host=db1,db2 port=1,2 user='a b' password='it\\'s' dbname='a/b?c' \
                     target_session_attrs=read-write passfile='/run/a b'";
         let expected = "postgresql://a%20b@db1:1,db2:2/a%2Fb%3Fc\
                         ?target_session_attrs=read-write&passfile=%2Frun%2Fa%20b";

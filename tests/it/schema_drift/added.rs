@@ -1,3 +1,5 @@
+//! Columns that appear at the source arrive with their first value.
+
 use super::{held, pair_of};
 use crate::support::agent::Agent;
 use crate::support::cluster::{Cluster, pair};

@@ -1,3 +1,5 @@
+//! Several changes while the agent was down.
+
 use super::{each, held, resync};
 use crate::support::agent::Agent;
 use crate::support::cluster::pair;

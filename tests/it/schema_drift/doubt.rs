@@ -1,3 +1,5 @@
+//! What the stream cannot tell is held, never guessed.
+
 use super::{assert_held_before, held, pair_of, resync};
 use crate::support::agent::Agent;
 use crate::support::cluster::{Cluster, pair};

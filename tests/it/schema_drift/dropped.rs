@@ -1,3 +1,5 @@
+//! Columns that go, are renamed or come back.
+
 use super::{held, resync};
 use crate::support::agent::Agent;
 use crate::support::cluster::pair;

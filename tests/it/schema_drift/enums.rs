@@ -1,3 +1,5 @@
+//! Labels that the destination lacks.
+
 use super::{assert_held_before, held};
 use crate::support::agent::Agent;
 use crate::support::cluster::pair;

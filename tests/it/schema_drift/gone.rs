@@ -1,3 +1,5 @@
+//! Tables dropped on either side.
+
 use super::{assert_held_before, held, resync};
 use crate::support::agent::Agent;
 use crate::support::cluster::pair;

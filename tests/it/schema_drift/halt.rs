@@ -1,3 +1,5 @@
+//! With `new_columns = "halt"` nothing is added.
+
 use super::{assert_held_before, held};
 use crate::support::agent::Agent;
 use crate::support::cluster::pair;

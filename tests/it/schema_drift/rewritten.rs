@@ -1,3 +1,5 @@
+//! Rewrites of the heap change nothing.
+
 use super::held;
 use crate::support::agent::Agent;
 use crate::support::cluster::pair;
