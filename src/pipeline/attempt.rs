@@ -16,9 +16,11 @@
 
 mod copying;
 mod entry;
+mod publishing;
 mod slot;
 mod streaming;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +32,9 @@ use crate::checkpoint::row::Checkpoint;
 use crate::checkpoint::tables::{self, TableRecord};
 use crate::model::finding::Side;
 use crate::pg::client::{CancelHandle, Client};
+use crate::pg::ident::QualifiedName;
 use crate::pg::lsn::Lsn;
+use crate::pg::oid::Oid;
 use crate::pipeline::context::Context;
 use crate::pipeline::copy::CopyEnd;
 use crate::pipeline::error::PipelineError;
@@ -43,6 +47,7 @@ use crate::pipeline::requests;
 use crate::pipeline::run::RunOptions;
 use crate::pipeline::selection::Selection;
 use crate::pipeline::status::State;
+use crate::pipeline::watch::Watch;
 use crate::wire::Session;
 
 /// How long what comes before the stream may take to end in order once it shall stop: long enough
@@ -67,6 +72,10 @@ pub struct Memory {
     pub has_superseded: bool,
     /// Up to the transaction at this position the stream runs in text.
     pub as_text_through: Option<Lsn>,
+    /// Tables left aside that were spoken of.
+    pub told: BTreeSet<QualifiedName>,
+    /// Publications, by OID, that our position in the stream has passed the creation of.
+    pub settled: BTreeSet<Oid>,
 }
 
 /// Which servers have let us in once: what they refuse later is a rotation in progress, and not a
@@ -150,20 +159,25 @@ impl Attempt<'_> {
             // Waiting for somebody's lock, for example.
             () = stopped_for(shutdown, patience) => {
                 cut_off(&at_control).await;
-                None
+                SHUT_DOWN
             }
         };
-        let Some((start, planner)) = started else { return Ok(AttemptEnd::Shutdown) };
-        self.stream(held, replication, look, planner, start).await
+        match started {
+            Begun::Stream(begun) => {
+                let (start, planner, watch) = *begun;
+                self.stream(held, replication, look, planner, (start, watch)).await
+            }
+            Begun::End(end) => Ok(end),
+        }
     }
 
-    /// The slot, the publications, the copy. `None`: stopped meanwhile.
+    /// The slot, the publications, the copy.
     async fn before_stream(
         &mut self,
         held: &mut Held,
         replication: &mut Session,
         look: &Look,
-    ) -> Result<Option<(streaming::Start, Planner)>, PipelineError> {
+    ) -> Result<Begun, PipelineError> {
         let context = self.context;
         let epoch = held.checkpoint.epoch;
         requests::take(context, &held.destination, epoch, &look.asked).await?;
@@ -176,17 +190,12 @@ impl Attempt<'_> {
             self.options.keep_old_rows,
         )
         .await?;
-        let publications = look
-            .ensure_publications(
-                context,
-                &held.source,
-                &held.destination,
-                &held.checkpoint,
-                &records,
-            )
-            .await?;
+        let Some(published) = self.publish(held, look, records).await? else {
+            return Ok(Begun::End(AttemptEnd::Again));
+        };
+        let records = published.records.clone();
         let Some(start) = self.start_at_slot(verdict, held, look, replication).await? else {
-            return Ok(None);
+            return Ok(SHUT_DOWN);
         };
         let slot::Start { applied_lsn, first_point } = start;
         let last_commit = held.checkpoint.last_commit.map(|commit| commit.time);
@@ -194,34 +203,67 @@ impl Attempt<'_> {
         tracing::info!(applied_lsn = %applied_lsn, slot_confirmed_flush = ?look.slot_confirmed_flush, "going on from the destination's checkpoint");
         let planner =
             |records| held.planner(context, &look.selection, look.has_replica_role, records);
+        let stage = match first_point {
+            None => self.stage(held, &published.publications).await?,
+            Some(_) => None,
+        };
+        if let Some((publications, stage)) = stage {
+            let watch = published.watch(context, held, records.clone());
+            let planner = planner(records);
+            self.building(held, &planner).ensure_partitions(&held.destination).await?;
+            let start = streaming::Start { applied_lsn, publications, stage: Some(stage) };
+            return Ok(Begun::Stream(Box::new((start, planner, watch))));
+        }
         let pending = pending::pending(&look.selection.tables, &records);
         if !pending.is_empty() {
             let planner = planner(records);
-            let copied = self.copy(held, look, first_point, pending, &planner).await?;
+            let what = copying::What {
+                pending,
+                membership: &published.membership,
+                choice: &published.choice,
+            };
+            let copied = self.copy(held, look, first_point, what, &planner).await?;
             if copied == CopyEnd::Shutdown {
-                return Ok(None);
+                return Ok(SHUT_DOWN);
             }
             context.board.went_on(State::CatchingUp, "the copy is complete");
         } else if let Some(point) = first_point {
             point.release().await;
         }
         checkpoint_requests::finish_taken(&held.destination, &context.checkpoint).await?;
-        let planner = planner(held.records(context).await?);
-        let building = Building {
-            context,
-            source: &held.source,
-            planner: &planner,
-            epoch: held.checkpoint.epoch,
-            shutdown: self.shutdown,
-        };
+        let records = held.records(context).await?;
+        let watch = published.watch(context, held, records.clone());
+        let planner = planner(records);
+        let building = self.building(held, &planner);
         building.ensure_partitions(&held.destination).await?;
         building.settle_foreign_keys().await?;
         if self.shutdown.is_cancelled() {
-            return Ok(None);
+            return Ok(SHUT_DOWN);
         }
-        Ok(Some((streaming::Start { applied_lsn, publications }, planner)))
+        let publications = published.publications;
+        let start = streaming::Start { applied_lsn, publications, stage: None };
+        Ok(Begun::Stream(Box::new((start, planner, watch))))
+    }
+
+    fn building<'b>(&'b self, held: &'b Held, planner: &'b Planner) -> Building<'b> {
+        Building {
+            context: self.context,
+            source: &held.source,
+            planner,
+            epoch: held.checkpoint.epoch,
+            shutdown: self.shutdown,
+        }
     }
 }
+
+/// How what comes before the stream ended.
+enum Begun {
+    Stream(Box<(streaming::Start, Planner, Watch)>),
+    End(AttemptEnd),
+}
+
+/// Stopped meanwhile.
+const SHUT_DOWN: Begun = Begun::End(AttemptEnd::Shutdown);
 
 /// How long it may take to cancel a query that is given up.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(1);

@@ -37,6 +37,7 @@ use crate::pipeline::copy::{self, Authority, CopyEnd, Preparation, Timings};
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::foreign_keys::Building;
 use crate::pipeline::lease::Lease;
+use crate::pipeline::membership::Membership;
 use crate::pipeline::pending;
 use crate::pipeline::planner::Planner;
 use crate::pipeline::policy::{Disposition, judge};
@@ -340,6 +341,7 @@ impl Backfill<'_> {
             source: &held.source,
             destination: &held.destination,
             planner: &planner,
+            membership: &Membership::default(),
             epoch: held.epoch,
         };
         let count = pending.len();

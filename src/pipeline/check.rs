@@ -16,10 +16,12 @@ use crate::model::finding::{Finding, Severity, Side};
 use crate::pg::catalog::{self, ServerFacts};
 use crate::pg::client::Client;
 use crate::pg::ident::{QualifiedName, identifier};
+use crate::pipeline::choice::{AsideReason, Present};
 use crate::pipeline::code::Code;
 use crate::pipeline::context::Context;
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::look::{Look, judge_slot, look_as};
+use crate::pipeline::membership::diverged;
 use crate::pipeline::patience::may_mend_itself;
 use crate::pipeline::pending::changed_tables;
 use crate::pipeline::policy::judge;
@@ -192,7 +194,9 @@ async fn look_at_both(
         Err(PipelineError::Config { message }) => {
             report.mistake(&message);
             // It may have ended before it came to the tables.
-            report.take(select(source, &context.settings).await.map(|_| Vec::new()));
+            report.take(
+                select(source, &context.settings, Present::default()).await.map(|_| Vec::new()),
+            );
             report.findings.extend(server_findings(&facts));
             return;
         }
@@ -200,6 +204,7 @@ async fn look_at_both(
     };
     report.describe(&look);
     report.mistake(&changed_tables(context, &look.records).join("\n"));
+    report.findings.extend(standing_findings(&look));
     report.take(look.source_findings(context, source).await);
     report.take(look.destination_findings(context, source, destination).await);
     if let Some(replication) = &mut replication {
@@ -211,6 +216,37 @@ async fn look_at_both(
             Err(error) => report.failures.push(error.into()),
         }
     }
+}
+
+/// What holds or degrades a pipeline that has begun: tables that `new_tables` is about, and
+/// insert-only ones that were updated or deleted from.
+fn standing_findings(look: &Look) -> Vec<Finding> {
+    let table = |name: &QualifiedName| format!("table {}", name.sql());
+    let mut findings = Vec::new();
+    for name in &look.selection.choice.halted {
+        let message = "it is new, and new_tables is \"halt\": run holds its position (E_SCHEMA); \
+                       name it in include or in exclude";
+        findings.push(Finding::error(Side::Source, table(name), message));
+    }
+    for aside in &look.selection.choice.aside {
+        let message = match aside.reason {
+            AsideReason::Ignored => "it is new, and left aside (new_tables)",
+            AsideReason::Detached => "it was a partition of a replicated table, and is left aside",
+            AsideReason::Unpublished { .. } => continue,
+        };
+        findings.push(Finding::info(Side::Source, table(&aside.table), message));
+    }
+    for name in diverged(&look.records, &look.writes) {
+        let message = "only its inserts are replicated, and it was updated or deleted from since its \
+                       copy";
+        let remedy = format!(
+            "ALTER TABLE {} REPLICA IDENTITY FULL; -- then sync-agent resync --table {}",
+            name.sql(),
+            name.argument()
+        );
+        findings.push(Finding::warning(Side::Source, table(&name), message).remedy(remedy));
+    }
+    findings
 }
 
 /// Who the source is, and the connection that told it. Where no replication connection is to be

@@ -49,11 +49,12 @@ pub enum PipelineError {
     /// The slot and the checkpoint do not belong together.
     #[error(transparent)]
     Slot(#[from] SlotError),
-    /// A publication of ours is gone.
+    /// A publication that rows came by is gone.
     #[error(
-        "publication \"{name}\" is gone from the source: rows written since are not in the stream; copy everything again with \"sync-agent resync --all\", then \"sync-agent run\""
+        "publication \"{name}\" {}: rows written since are not in the stream; copy everything again with \"sync-agent resync --all\", then \"sync-agent run\"",
+        if *.is_replaced { "was dropped and created again" } else { "is gone from the source" }
     )]
-    PublicationGone { name: String },
+    PublicationGone { name: String, is_replaced: bool },
     /// The destination's history is not ours.
     #[error("{message}")]
     Lineage { message: String },

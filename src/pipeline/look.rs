@@ -12,13 +12,15 @@ use crate::pg::catalog::{self, ServerFacts};
 use crate::pg::client::Client;
 use crate::pg::ident::QualifiedName;
 use crate::pg::lsn::Lsn;
+use crate::pipeline::choice::Present;
 use crate::pipeline::context::Context;
 use crate::pipeline::destination_check;
 use crate::pipeline::error::PipelineError;
+use crate::pipeline::membership::{self, Writes};
 use crate::pipeline::planner::Planner;
 use crate::pipeline::requests::{self, Asked};
-use crate::pipeline::selection::{Selection, select, select_again};
-use crate::source::publication::{self, PublicationError, PublicationRequest};
+use crate::pipeline::selection::{Selection, select};
+use crate::source::publication::{self, PublicationError, PublicationPlan, PublicationRequest};
 use crate::source::slot::{PresentSource, RememberedSource, TimelineSwitch, Verdict, judge};
 use crate::wire::{Session, SystemIdentity};
 
@@ -29,6 +31,8 @@ pub struct Look {
     pub destination_facts: ServerFacts,
     pub identity: SystemIdentity,
     pub selection: Selection,
+    /// Updates and deletes that will not be sent, as counted so far.
+    pub writes: Writes,
     /// The destination's row before we touched it.
     pub remembered: Option<Checkpoint>,
     /// As they are once the requests that wait are taken.
@@ -84,10 +88,10 @@ pub async fn look_as(
         None => Asked::default(),
     };
     asked.apply(&mut records);
-    let selection = match context.is_established() {
-        true => select_again(source, &context.settings).await?,
-        false => select(source, &context.settings).await?,
-    };
+    let owned = remembered.as_ref().map_or(&[][..], |row| &row.owned_publications);
+    let present = Present { records: &records, owned, is_running: context.is_established() };
+    let selection = select(source, &context.settings, present).await?;
+    let writes = membership::read_writes(source, &selection.choice).await?;
     for table in &selection.tables {
         let name = context.settings.destination_name(&table.name);
         context.board.table(&table.name, &name, !table.has_usable_identity());
@@ -102,6 +106,7 @@ pub async fn look_as(
         destination_facts,
         identity,
         selection,
+        writes,
         remembered,
         records,
         asked,
@@ -153,7 +158,7 @@ impl Look {
         }
         let settings = &context.settings;
         let established = self.established();
-        let owned = self.remembered.as_ref().map_or(&[][..], |row| &row.owned_publications);
+        let owned = self.owned();
         let request = crate::source::preflight::SourceRequest {
             facts: &self.source_facts,
             slot: &settings.source.slot,
@@ -167,7 +172,7 @@ impl Look {
                 tables: &self.selection.tables,
                 established: &established,
             },
-            relations: &self.selection.relations,
+            relations: &self.selection.choice.relations,
             named: &self.selection.named,
         };
         crate::source::preflight::findings(source, request).await.map_err(publication_error)
@@ -212,7 +217,12 @@ impl Look {
         act_on(self.findings(context, source, destination).await?)
     }
 
-    /// Makes our publications what the settings ask for; gives the names to stream.
+    /// Publications that are ours, as the destination remembers them.
+    pub fn owned(&self) -> &[String] {
+        self.remembered.as_ref().map_or(&[], |row| &row.owned_publications)
+    }
+
+    /// Makes our publications what the settings ask for.
     pub async fn ensure_publications(
         &self,
         context: &Context,
@@ -220,7 +230,7 @@ impl Look {
         destination: &Client,
         checkpoint: &Checkpoint,
         records: &[TableRecord],
-    ) -> Result<Vec<String>, PipelineError> {
+    ) -> Result<PublicationPlan, PipelineError> {
         let established = established(records);
         let mut request = PublicationRequest {
             names: &context.settings.source.publications,
@@ -243,7 +253,7 @@ impl Look {
         for name in &plan.created {
             tracing::info!(publication = name, "publication created");
         }
-        Ok(plan.names)
+        Ok(plan)
     }
 }
 

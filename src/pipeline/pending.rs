@@ -11,6 +11,7 @@ use crate::pg::ident::QualifiedName;
 use crate::pg::lsn::Lsn;
 use crate::pipeline::context::Context;
 use crate::pipeline::error::PipelineError;
+use crate::pipeline::membership::Membership;
 use crate::pipeline::requests;
 use crate::pipeline::selection::Selection;
 use crate::transform;
@@ -20,12 +21,15 @@ pub async fn adopt(
     context: &Context,
     destination: &Client,
     pending: &[TableInfo],
+    membership: &Membership,
     copied_lsn: Lsn,
 ) -> Result<(), PipelineError> {
     let (settings, sql) = (&context.settings, &context.checkpoint);
+    // All or none: a table without a record would later be taken for a new one.
+    let mut statements = vec!["BEGIN".to_owned()];
     for info in pending {
         let destination_name = settings.destination_name(&info.name);
-        let record = TableRecord {
+        let mut record = TableRecord {
             source: info.name.clone(),
             fingerprint: transform::fingerprint(settings.table(&info.name), &destination_name),
             destination: destination_name,
@@ -43,10 +47,13 @@ pub async fn adopt(
             source_shape: Some(SourceShape::of(info)),
             destination_oid: None,
         };
-        tables::write(destination, &sql.schema, &sql.pipeline, &record).await?;
+        membership.fill(&mut record);
+        statements.push(tables::write_text(&sql.schema, &sql.pipeline, &record));
         tracing::info!(table = %info.name, lsn = %copied_lsn, "table adopted without a copy (copy_data)");
     }
-    Ok(())
+    statements.push("COMMIT".to_owned());
+    let adopted = destination.batch_execute(&statements.join("; ")).await;
+    adopted.map_err(PipelineError::query(Side::Destination, "recording adopted tables"))
 }
 
 /// The tables as they are now that the snapshot is taken: a column added before it must not be
@@ -129,7 +136,9 @@ fn removed_tables(selection: &Selection, records: &[TableRecord]) -> Vec<Qualifi
     let selected: HashSet<&QualifiedName> =
         selection.tables.iter().map(|table| &table.name).collect();
     let sources = records.iter().map(|record| &record.source);
-    sources.filter(|name| !selected.contains(name)).cloned().collect()
+    let is_removed =
+        |name: &&QualifiedName| !selected.contains(name) && !selection.choice.keeps_record(name);
+    sources.filter(is_removed).cloned().collect()
 }
 
 /// A copied table whose settings shape rows differently now: it would be half old, half new.

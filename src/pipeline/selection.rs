@@ -1,10 +1,14 @@
-//! Which tables the settings mean, looked up in the source's catalog.
+//! Which tables the settings mean, as the publications send them.
 
+use std::collections::HashSet;
+
+use crate::checkpoint::tables::TableRecord;
 use crate::config::settings::Settings;
 use crate::model::finding::Side;
-use crate::pg::catalog::{self, RelationKind, RelationSummary, TableFilter, TableInfo};
+use crate::pg::catalog::{self, RelationSummary, TableFilter, TableInfo};
 use crate::pg::client::Client;
 use crate::pg::ident::QualifiedName;
+use crate::pipeline::choice::{Choice, Present, is_copyable, is_named};
 use crate::pipeline::error::PipelineError;
 use crate::source::publication::without_covered_partitions;
 
@@ -12,7 +16,8 @@ use crate::source::publication::without_covered_partitions;
 #[derive(Debug)]
 pub struct Selection {
     pub tables: Vec<TableInfo>,
-    pub relations: Vec<RelationSummary>,
+    /// What the tables were chosen from. Of a copy without a stream it holds the relations only.
+    pub choice: Choice,
     /// Relations that the settings name without a wildcard.
     pub named: Vec<QualifiedName>,
 }
@@ -21,99 +26,117 @@ impl Selection {
     pub fn names(&self) -> Vec<QualifiedName> {
         self.tables.iter().map(|table| table.name.clone()).collect()
     }
+
+    pub fn table(&self, name: &QualifiedName) -> Option<&TableInfo> {
+        self.tables.iter().find(|table| table.name == *name)
+    }
 }
 
-/// Reads what the settings select for replication. A pattern or a `[[table]]` that matches nothing
-/// is an error: a typing mistake must not silently replicate less.
-pub async fn select(client: &Client, settings: &Settings) -> Result<Selection, PipelineError> {
-    let relations = read_relations(client).await?;
-    refuse_unmatched(settings, &relations)?;
-    select_from(client, settings, relations, RelationSummary::is_replicable).await
-}
-
-/// The same while we run: a table that was there and is gone stops nothing.
-pub async fn select_again(
+/// Reads what the settings select for replication, narrowed to what is published of it. A pattern
+/// or a `[[table]]` that matches nothing is an error: a typing mistake must not silently replicate
+/// less.
+pub async fn select(
     client: &Client,
     settings: &Settings,
+    present: Present<'_>,
 ) -> Result<Selection, PipelineError> {
-    let relations = read_relations(client).await?;
-    for message in unmatched(settings, &relations) {
-        tracing::warn!("{message}");
+    let choice = Choice::take(client, settings, present).await?;
+    if !present.is_running {
+        refuse_unmatched(settings, &choice.relations, present.records)?;
     }
-    select_from(client, settings, relations, RelationSummary::is_replicable).await
+    let selected: Vec<QualifiedName> =
+        choice.selected.iter().map(|(name, _)| name.clone()).collect();
+    let mut tables = read(client, &selected).await?;
+    // A table of the same name that took its place meanwhile is seen at the next look.
+    let seen: HashSet<u32> = choice.selected.iter().map(|(_, oid)| *oid).collect();
+    tables.retain(|table| seen.contains(&table.oid));
+    let is_held = !choice.halted.is_empty() || !choice.aside.is_empty();
+    let named = named(settings, &choice.relations);
+    if tables.is_empty() && named.is_empty() && !is_held && !present.is_running {
+        return Err(nothing());
+    }
+    choice.narrow(&mut tables);
+    Ok(Selection { tables, choice, named })
 }
 
-/// Reads what the settings select for a copy without a stream: rows need not be in the WAL.
+/// Reads what the settings select for a copy without a stream: rows need not be in the WAL, nor
+/// published.
 pub async fn select_for_copy(
     client: &Client,
     settings: &Settings,
 ) -> Result<Selection, PipelineError> {
-    let relations = read_relations(client).await?;
-    refuse_unmatched(settings, &relations)?;
-    select_from(client, settings, relations, |relation| relation.kind != RelationKind::Other).await
-}
-
-async fn read_relations(client: &Client) -> Result<Vec<RelationSummary>, PipelineError> {
-    catalog::relations(client).await.map_err(PipelineError::catalog(Side::Source))
-}
-
-async fn select_from(
-    client: &Client,
-    settings: &Settings,
-    relations: Vec<RelationSummary>,
-    is_eligible: impl Fn(&RelationSummary) -> bool,
-) -> Result<Selection, PipelineError> {
+    let relations =
+        catalog::relations(client).await.map_err(PipelineError::catalog(Side::Source))?;
+    refuse_unmatched(settings, &relations, &[])?;
     let selected: Vec<QualifiedName> = relations
         .iter()
-        .filter(|relation| is_eligible(relation) && settings.selects(&relation.name))
+        .filter(|relation| is_copyable(relation) && settings.selects(&relation.name))
         .map(|relation| relation.name.clone())
         .collect();
-    let tables = catalog::tables(client, TableFilter::Names(&selected)).await;
-    let tables = without_covered_partitions(tables.map_err(PipelineError::catalog(Side::Source))?);
-    let named: Vec<QualifiedName> = relations
+    let tables = read(client, &selected).await?;
+    let named = named(settings, &relations);
+    // What is named and cannot be replicated is a finding of its own.
+    if tables.is_empty() && named.is_empty() {
+        return Err(nothing());
+    }
+    Ok(Selection { tables, choice: Choice::of_relations(relations), named })
+}
+
+async fn read(client: &Client, names: &[QualifiedName]) -> Result<Vec<TableInfo>, PipelineError> {
+    let tables = catalog::tables(client, TableFilter::Names(names)).await;
+    Ok(without_covered_partitions(tables.map_err(PipelineError::catalog(Side::Source))?))
+}
+
+fn nothing() -> PipelineError {
+    PipelineError::Config {
+        message: "include and exclude select no table at the source: name tables that exist, or create them first".to_owned(),
+    }
+}
+
+fn named(settings: &Settings, relations: &[RelationSummary]) -> Vec<QualifiedName> {
+    relations
         .iter()
         .map(|relation| &relation.name)
         .filter(|name| is_named(settings, name) && settings.selects(name))
         .cloned()
-        .collect();
-    // What is named and cannot be replicated is a finding of its own.
-    if tables.is_empty() && named.is_empty() {
-        return Err(PipelineError::Config {
-            message: "include and exclude select no table at the source: name tables that exist, or create them first".to_owned(),
-        });
-    }
-    Ok(Selection { tables, relations, named })
+        .collect()
 }
 
 fn refuse_unmatched(
     settings: &Settings,
     relations: &[RelationSummary],
+    records: &[TableRecord],
 ) -> Result<(), PipelineError> {
-    let unmatched = unmatched(settings, relations);
+    let unmatched = unmatched(settings, relations, records);
     if unmatched.is_empty() {
         return Ok(());
     }
     Err(PipelineError::Config { message: unmatched.join("\n") })
 }
 
-fn is_named(settings: &Settings, name: &QualifiedName) -> bool {
-    settings.include.iter().any(|pattern| pattern.literal().as_ref() == Some(name))
-}
-
-fn unmatched(settings: &Settings, relations: &[RelationSummary]) -> Vec<String> {
+/// What matched once, and is gone from the source since, is no slip.
+fn unmatched(
+    settings: &Settings,
+    relations: &[RelationSummary],
+    records: &[TableRecord],
+) -> Vec<String> {
+    let names: Vec<&QualifiedName> = relations
+        .iter()
+        .map(|relation| &relation.name)
+        .chain(records.iter().map(|record| &record.source))
+        .collect();
     let mut messages: Vec<String> = settings
         .include
         .iter()
         .enumerate()
-        .filter(|(_, pattern)| !relations.iter().any(|relation| pattern.matches(&relation.name)))
+        .filter(|(_, pattern)| !names.iter().any(|name| pattern.matches(name)))
         .map(|(index, pattern)| {
             let place = settings.places.include(index);
             format!("{place}: pattern {pattern} matches no table at the source")
         })
         .collect();
     for (index, table) in settings.tables.iter().enumerate() {
-        let exists = relations.iter().any(|relation| relation.name == table.name);
-        if !exists {
+        if !names.contains(&&table.name) {
             let place = settings.places.table(index);
             messages.push(format!("{place}: no table {} at the source", table.name.sql()));
         }

@@ -14,7 +14,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crate::apply::targets::Targets;
 use crate::batch::FoldPolicy;
 use crate::checkpoint::shape::SourceShape;
-use crate::checkpoint::tables::TableRecord;
+use crate::checkpoint::tables::{CopyState, TableRecord};
 use crate::config::settings::OnTruncate;
 use crate::model::change::{Change, RowChange, Truncate};
 use crate::model::finding::Side;
@@ -27,6 +27,7 @@ use crate::pipeline::drift::judge::{first_look, judge};
 use crate::pipeline::drift::{Follow, Looks};
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::planner::{Planner, TablePlan};
+use crate::pipeline::reread;
 use crate::transform::TransformPlan;
 
 /// Source names by table, for whoever counts. Filled as tables appear.
@@ -66,6 +67,13 @@ pub struct Followed {
 }
 
 impl StreamTable {
+    /// A new row some of whose values were not sent, and that counts: they have to be read.
+    pub fn needs_values(&self, change: &RowChange, commit_lsn: Lsn) -> bool {
+        let StreamTable::Followed(table) = self else { return false };
+        let is_incomplete = matches!(change, RowChange::Insert { new } if !new.is_complete());
+        is_incomplete && commit_lsn >= table.copied_lsn
+    }
+
     /// The change as the destination gets it; none where it does not count.
     pub fn take(
         &self,
@@ -184,6 +192,10 @@ impl StreamTables {
             tracing::debug!(table = %table.name, "published but not selected: left aside");
             return ignored();
         };
+        if record.state != CopyState::Copied {
+            tracing::debug!(table = %table.name, "still to be copied: its copy has these changes");
+            return ignored();
+        }
         if let Some(copied_lsn) = record.copied_lsn.filter(|copied_lsn| commit_lsn < *copied_lsn) {
             return Ok(Resolution::Known(Arc::new(StreamTable::Copied { copied_lsn })));
         }
@@ -276,6 +288,17 @@ impl StreamTables {
             copied_lsn: record.copied_lsn.unwrap_or(Lsn::ZERO),
             on_truncate: self.planner.settings().on_truncate(&table.name),
         }))
+    }
+
+    /// Reads what was not sent of a new row; none where the row is gone.
+    pub async fn complete(
+        &self,
+        table: &Arc<Table>,
+        change: RowChange,
+    ) -> Result<Option<RowChange>, PipelineError> {
+        let RowChange::Insert { mut new } = change else { return Ok(Some(change)) };
+        let is_there = reread::complete(self.planner.source(), table, &mut new).await?;
+        Ok(is_there.then_some(RowChange::Insert { new }))
     }
 
     /// What a TRUNCATE of tables that are all known becomes.

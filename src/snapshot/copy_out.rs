@@ -13,6 +13,8 @@ pub struct CopyOutPlan {
     /// Every output column is a bare column of the relation.
     pub is_plain: bool,
     pub is_binary: bool,
+    /// SQL over a row: only rows for which it is true are read.
+    pub filter: Option<String>,
 }
 
 impl CopyOutPlan {
@@ -24,16 +26,25 @@ impl CopyOutPlan {
         let columns = self.columns.join(", ");
         let format = if self.is_binary { "binary" } else { "text" };
         let relation = self.relation.sql();
-        if chunk.is_whole() && self.is_plain && !self.columns.is_empty() {
+        let is_every_row = chunk.is_whole() && self.filter.is_none();
+        if is_every_row && self.is_plain && !self.columns.is_empty() {
             return format!("COPY {relation} ({columns}) TO STDOUT (FORMAT {format})");
         }
-        let filter = match (chunk.first_block, chunk.end_block) {
-            (0, None) => String::new(),
-            (0, Some(end)) => format!(" WHERE ctid < '({end},0)'"),
-            (first, None) => format!(" WHERE ctid >= '({first},0)'"),
-            (first, Some(end)) => format!(" WHERE ctid >= '({first},0)' AND ctid < '({end},0)'"),
+        let range = match (chunk.first_block, chunk.end_block) {
+            (0, None) => None,
+            (0, Some(end)) => Some(format!("ctid < '({end},0)'")),
+            (first, None) => Some(format!("ctid >= '({first},0)'")),
+            (first, Some(end)) => Some(format!("ctid >= '({first},0)' AND ctid < '({end},0)'")),
         };
-        format!("COPY (SELECT {columns} FROM ONLY {relation}{filter}) TO STDOUT (FORMAT {format})")
+        let filter = self.filter.as_ref().map(|filter| format!("({filter})"));
+        let conditions: Vec<String> = range.into_iter().chain(filter).collect();
+        let conditions = match conditions.is_empty() {
+            true => String::new(),
+            false => format!(" WHERE {}", conditions.join(" AND ")),
+        };
+        format!(
+            "COPY (SELECT {columns} FROM ONLY {relation}{conditions}) TO STDOUT (FORMAT {format})"
+        )
     }
 }
 
@@ -47,6 +58,7 @@ mod tests {
             columns: vec!["\"a\"".to_owned(), "\"b\"".to_owned()],
             is_plain,
             is_binary: true,
+            filter: None,
         }
     }
 
@@ -57,6 +69,15 @@ mod tests {
             "COPY \"public\".\"t\" (\"a\", \"b\") TO STDOUT (FORMAT binary)"
         );
         assert!(plan(false).sql(Chunk::WHOLE).starts_with("COPY (SELECT"));
+    }
+
+    #[test]
+    fn a_filter_is_kept_apart_from_the_range() {
+        let plan = CopyOutPlan { filter: Some("a > 1 OR b".to_owned()), ..plan(true) };
+        let whole = plan.sql(Chunk::WHOLE);
+        assert!(whole.contains("FROM ONLY \"public\".\"t\" WHERE (a > 1 OR b))"), "{whole}");
+        let part = plan.sql(Chunk { first_block: 0, end_block: Some(2) });
+        assert!(part.contains("WHERE ctid < '(2,0)' AND (a > 1 OR b))"), "{part}");
     }
 
     #[test]

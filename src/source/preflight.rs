@@ -59,11 +59,24 @@ pub async fn findings(
     let roots: Vec<Oid> = to_copy.iter().filter(is_root).map(|table| table.oid).collect();
     let leaves = catalog::partition_leaves(client, &roots).await?;
     oids.extend(leaves.iter().map(|leaf| leaf.oid));
-    let privileges = catalog::privileges(client, &oids).await?;
+    let mut privileges = catalog::privileges(client, &oids).await?;
+    for privileges in &mut privileges {
+        let root = leaves.iter().find(|leaf| leaf.oid == privileges.oid).map(|leaf| leaf.root);
+        let of = root.unwrap_or(privileges.oid);
+        if let Some(table) = to_copy.iter().find(|table| table.oid == of) {
+            privileges.no_select.retain(|column| is_read(table, column));
+        }
+    }
     findings.extend(privilege_findings(&request.facts.role, &privileges));
     let plan = publication::plan(client, request.publication).await?;
     findings.extend(publication_findings(request.facts, tables, plan));
     Ok(findings)
+}
+
+/// Whether the copy reads the column: it is published, or a row filter may name it.
+fn is_read(table: &TableInfo, column: &str) -> bool {
+    table.column(column).is_some()
+        || table.row_filters.values().any(|filter| filter.contains(column))
 }
 
 /// Version, settings and the role's attribute.

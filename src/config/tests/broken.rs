@@ -150,7 +150,6 @@ const BROKEN: &[(&str, &str, &str)] = &[
         "is the same database as source.url",
     ),
     // Not built.
-    ("[source]\npublication = ‸[\"a\", \"b\"]", "source.publication", "not yet: several pub"),
     (
         "[source]\nmax_retained_wal_action = ‸\"drop-slot\"",
         "source.max_retained_wal_action",

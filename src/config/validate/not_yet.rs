@@ -3,8 +3,8 @@
 
 use crate::config::document::Path;
 use crate::config::file::{
-    ConfigFile, DestinationFile, FailoverFile, NewTablesFile, OnErrorFile, OneOrMany,
-    PartitionsFile, RetainedWalActionFile, Size, SourceFile, TableFile,
+    ConfigFile, DestinationFile, FailoverFile, OnErrorFile, PartitionsFile, RetainedWalActionFile,
+    Size, SourceFile, TableFile,
 };
 use crate::config::load::Purpose;
 use crate::config::units;
@@ -38,17 +38,11 @@ impl Check<'_> {
 
     fn refuse_in_source(&mut self, file: &SourceFile) {
         let path = Path::of(&["source"]);
-        if matches!(&file.publication, Some(OneOrMany::Many(names)) if names.len() > 1) {
-            self.not_yet(&path.key("publication"), "several publications are not built");
-        }
         if file.max_retained_wal_action == Some(RetainedWalActionFile::DropSlot) {
             self.not_yet(&path.key("max_retained_wal_action"), "\"drop-slot\" is not built");
         }
         if matches!(file.failover, Some(FailoverFile::On | FailoverFile::Off)) {
             self.not_yet(&path.key("failover"), "only \"auto\" is built");
-        }
-        if matches!(file.new_tables, Some(NewTablesFile::Halt | NewTablesFile::Ignore)) {
-            self.not_yet(&path.key("new_tables"), "only \"add\", at the next start, is built");
         }
         if file.partitions == Some(PartitionsFile::Leaf) {
             self.not_yet(&path.key("partitions"), "\"leaf\" is not built");

@@ -32,7 +32,10 @@ pub use names::{
 pub use privileges::{
     TablePrivileges, closed_sequences, closed_tables, may_use_temporary, privileges,
 };
-pub use publications::{PublicationInfo, PublishedTable, publication_tables, publications};
+pub use publications::{
+    PartitionLink, PublicationInfo, PublicationMember, PublicationSchema, partition_links,
+    publications, without_identity, writes, young_publications,
+};
 pub use server::{ServerFacts, server_facts};
 pub use slots::{
     BlockingTransaction, SlotInfo, SlotPoll, SourcePollRow, WrittenWal, blocking_transactions,

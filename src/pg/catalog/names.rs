@@ -16,6 +16,8 @@ pub struct RelationSummary {
     pub kind_label: &'static str,
     pub is_partition: bool,
     pub is_permanent: bool,
+    /// Whether our role owns it (or is a member of the owner): may publish it.
+    pub is_owner: bool,
 }
 
 impl RelationSummary {
@@ -43,7 +45,8 @@ pub async fn relations(client: &Client) -> Result<Vec<RelationSummary>, CatalogE
         };
         let is_partition = cells.next()?;
         let is_permanent = cells.next_char()? == 'p';
-        Ok(RelationSummary { oid, name, kind, kind_label, is_partition, is_permanent })
+        let is_owner = cells.next()?;
+        Ok(RelationSummary { oid, name, kind, kind_label, is_partition, is_permanent, is_owner })
     };
     rows.iter().map(summary).collect()
 }

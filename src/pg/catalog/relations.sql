@@ -4,7 +4,8 @@ SELECT c.oid,
        c.relname::pg_catalog.text,
        c.relkind,
        c.relispartition,
-       c.relpersistence
+       c.relpersistence,
+       pg_catalog.pg_has_role(c.relowner, 'USAGE')
   FROM pg_catalog.pg_class c
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
  WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')

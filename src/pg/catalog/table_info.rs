@@ -1,5 +1,7 @@
 //! A table as a server's catalog describes it, on either side.
 
+use std::collections::BTreeMap;
+
 use super::ReplicaIdentity;
 use crate::pg::ident::QualifiedName;
 use crate::pg::oid::Oid;
@@ -59,6 +61,9 @@ pub struct ColumnInfo {
     pub default: Option<String>,
     pub identity: Identity,
     pub generated: Generated,
+    /// A generated column whose values are published as if it were a plain one (18 and up): COPY
+    /// reads it by a query only.
+    pub is_published_generated: bool,
     /// `pg_get_expr` of the generation expression.
     pub generation: Option<String>,
     /// The default or generation expression uses objects that users made (functions, types, …),
@@ -121,6 +126,9 @@ pub struct TableInfo {
     /// Unique indexes and exclusion constraints, the primary key first.
     pub indexes: Vec<IndexInfo>,
     pub sequences: Vec<SequenceInfo>,
+    /// What the publications let through, by the table that holds the rows: SQL over a row. A
+    /// table without one sends every row.
+    pub row_filters: BTreeMap<Oid, String>,
     /// The partitioned tables above this one, nearest first.
     pub partition_ancestors: Vec<Oid>,
     /// A leaf below this partitioned table has no usable identity of its own. The server checks
@@ -206,6 +214,7 @@ pub(crate) mod fixture {
             default: None,
             identity: Identity::No,
             generated: Generated::No,
+            is_published_generated: false,
             generation: None,
             expression_has_dependencies: false,
             expression_columns: Vec::new(),
@@ -254,6 +263,7 @@ pub(crate) mod fixture {
             columns: numbered.map(|(column, number)| ColumnInfo { number, ..column }).collect(),
             indexes,
             sequences: Vec::new(),
+            row_filters: Default::default(),
             partition_ancestors: Vec::new(),
             has_leaf_without_identity: false,
             has_foreign_keys: false,

@@ -1,6 +1,6 @@
 //! Tables with their columns, indexes and sequences: five queries, however many tables there are.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use tokio_postgres::{Client, Row};
 
@@ -116,6 +116,7 @@ async fn read_tables(client: &Client, oids: &[Oid]) -> Result<Vec<TableInfo>, Ca
             columns: Vec::new(),
             indexes: Vec::new(),
             sequences: Vec::new(),
+            row_filters: BTreeMap::new(),
             has_foreign_keys: cells.next()?,
             row_security_active: cells.next()?,
             is_owner: cells.next()?,
@@ -191,6 +192,7 @@ fn column(row: &Row, question: &'static str) -> Result<(Oid, ColumnInfo), Catalo
             'v' => Generated::Virtual,
             other => return Err(cells.unknown(other)),
         },
+        is_published_generated: false,
         generation: cells.next()?,
         collation: match (cells.next::<Option<String>>()?, cells.next::<Option<String>>()?) {
             (Some(schema), Some(name)) => Some(QualifiedName::new(schema, name)),

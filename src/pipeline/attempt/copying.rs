@@ -2,14 +2,24 @@
 
 use super::{Attempt, Held};
 use crate::pg::catalog::TableInfo;
+use crate::pipeline::choice::Choice;
 use crate::pipeline::copy::{self, CopyEnd, Preparation};
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::look::Look;
+use crate::pipeline::membership::Membership;
 use crate::pipeline::pending;
 use crate::pipeline::planner::Planner;
 use crate::pipeline::slot_creation;
 use crate::pipeline::status::{State, TableState};
 use crate::snapshot::ConsistentPoint;
+
+/// The tables to copy, and what is published of them.
+#[derive(Debug)]
+pub(super) struct What<'a> {
+    pub(super) pending: Vec<TableInfo>,
+    pub(super) membership: &'a Membership,
+    pub(super) choice: &'a Choice,
+}
 
 impl Attempt<'_> {
     pub(super) async fn copy(
@@ -17,10 +27,11 @@ impl Attempt<'_> {
         held: &Held,
         look: &Look,
         first_point: Option<ConsistentPoint>,
-        pending: Vec<TableInfo>,
+        what: What<'_>,
         planner: &Planner,
     ) -> Result<CopyEnd, PipelineError> {
         let context = self.context;
+        let What { pending, membership, choice } = what;
         let count = pending.len();
         context.board.set_state(State::Copying, format!("copying {count} tables"));
         for info in &pending {
@@ -41,16 +52,18 @@ impl Attempt<'_> {
                 point
             }
         };
-        let pending = pending::described_again(&held.source, &pending).await?;
+        let mut pending = pending::described_again(&held.source, &pending).await?;
+        choice.narrow(&mut pending);
         let preparation = Preparation {
             context,
             source: &held.source,
             destination: &held.destination,
             planner,
+            membership,
             epoch: held.checkpoint.epoch,
         };
         if !context.settings.snapshot.copy_data {
-            pending::adopt(context, &held.destination, &pending, point.lsn).await?;
+            pending::adopt(context, &held.destination, &pending, membership, point.lsn).await?;
             point.release().await;
             return Ok(CopyEnd::Completed);
         }

@@ -17,6 +17,7 @@ use crate::pg::client::Client;
 use crate::pipeline::check::explain_refusal;
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::look::{Look, look};
+use crate::pipeline::membership;
 use crate::pipeline::pooling;
 use crate::pipeline::status::State;
 use crate::pipeline::wait::committed_position;
@@ -105,7 +106,10 @@ impl Attempt<'_> {
 
     async fn look(&self, connected: &mut Connected) -> Result<Look, PipelineError> {
         let Connected { source, destination, replication, .. } = connected;
-        look(self.context, source, destination, replication).await
+        let look = look(self.context, source, destination, replication).await?;
+        let (choice, owned) = (&look.selection.choice, look.owned());
+        membership::refuse_lost(self.context, choice, owned, &look.records)?;
+        Ok(look)
     }
 
     async fn preflight(&self, connected: &Connected, look: &Look) -> Result<(), PipelineError> {

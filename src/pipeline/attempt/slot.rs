@@ -9,6 +9,7 @@ use crate::pg::lsn::Lsn;
 use crate::pipeline::context::STREAM_PURPOSE;
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::look::{Look, judge_slot};
+use crate::pipeline::membership;
 use crate::pipeline::slot_creation;
 use crate::snapshot::ConsistentPoint;
 use crate::source::slot::{SlotError, Verdict};
@@ -36,12 +37,16 @@ impl Attempt<'_> {
     ) -> Result<Verdict, PipelineError> {
         let context = self.context;
         let judged = self.judge_freed(held, replication, look).await;
-        let error = match judged {
-            Err(PipelineError::Slot(error)) if error.is_broken_history() => error,
-            other => return other,
+        let (choice, records) = (&look.selection.choice, look.records.iter());
+        let lost = membership::lost_publication(context, choice, look.owned(), records);
+        let error = match (judged, lost) {
+            (Err(PipelineError::Slot(error)), _) if error.is_broken_history() => error.into(),
+            // What the slot has yet to send names a publication that was not there.
+            (Ok(_), Some(lost)) if look.asked.is_all => lost,
+            (judged, _) => return judged,
         };
         if !look.asked.is_all {
-            return Err(error.into());
+            return Err(error);
         }
         tracing::warn!("{error}; everything is copied again, from a new slot");
         let (sql, epoch) = (&context.checkpoint, held.checkpoint.epoch);

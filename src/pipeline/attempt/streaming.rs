@@ -10,14 +10,15 @@ use super::{Attempt, AttemptEnd, Held, cut_off, stopped_for};
 use crate::apply::targets::Targets;
 use crate::apply::transaction::Applier;
 use crate::checkpoint::Record;
-use crate::checkpoint::tables::TableRecord;
+use crate::checkpoint::tables::{CopyState, TableRecord};
 use crate::model::finding::Side;
 use crate::model::table::TableId;
 use crate::pg::catalog::{self, ReplicaIdentity, TableInfo};
 use crate::pg::client::Client;
 use crate::pg::lsn::Lsn;
+use crate::pg::oid::Oid;
 use crate::pipeline::drift::tables::Sides;
-use crate::pipeline::drift::watch::watch;
+use crate::pipeline::drift::watch::watch as watch_for_loss;
 use crate::pipeline::drift::{self, Looks};
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::look::Look;
@@ -26,6 +27,7 @@ use crate::pipeline::requests;
 use crate::pipeline::status::{State, TableState};
 use crate::pipeline::stream::{ReaderEnd, Stream, batch_limits};
 use crate::pipeline::stream_tables::{Restart, StreamTables};
+use crate::pipeline::watch::Watch;
 use crate::source::{KeyLookup, Tail, TailError};
 use crate::wire::{Session, StreamOptions};
 
@@ -45,6 +47,15 @@ const READER_SHARE: f64 = 0.75;
 pub(super) struct Start {
     pub(super) applied_lsn: Lsn,
     pub(super) publications: Vec<String>,
+    pub(super) stage: Option<Stage>,
+}
+
+/// A stream that ends at a position, for another attempt to follow: then these publications, by
+/// OID, are older than the position.
+#[derive(Debug)]
+pub(super) struct Stage {
+    pub(super) until: Lsn,
+    pub(super) young: Vec<Oid>,
 }
 
 impl Attempt<'_> {
@@ -55,7 +66,7 @@ impl Attempt<'_> {
         replication: Session,
         look: Look,
         mut planner: Planner,
-        start: Start,
+        (start, watch): (Start, Watch),
     ) -> Result<AttemptEnd, PipelineError> {
         let context = self.context;
         let epoch = held.checkpoint.epoch;
@@ -64,7 +75,11 @@ impl Attempt<'_> {
         sides.begin(&mut planner, &looks, &look.selection.tables).await?;
         let records: Vec<TableRecord> = planner.records().cloned().collect();
         let is_binary = self.is_binary(&look, &planner, start.applied_lsn).await?;
-        let reached = source_position(&held.source).await?;
+        let mut reached = source_position(&held.source).await?;
+        if start.stage.is_some() {
+            // There is a copy to come before it streams.
+            reached = Lsn::new(u64::MAX);
+        }
         context.board.set_state(State::CatchingUp, format!("catching up to {reached}"));
         let options = StreamOptions {
             proto_version: 1,
@@ -104,7 +119,9 @@ impl Attempt<'_> {
         let stop = self.shutdown.child_token();
         tracing::info!(lsn = %start.applied_lsn, binary = is_binary, "streaming");
         let source = Arc::clone(&held.source);
-        let until = self.memory.until;
+        let until = start.stage.as_ref().map(|stage| stage.until).or(self.memory.until);
+        // Ends with the stream.
+        let _watching = watch.start(stop.clone());
         let destination = Arc::clone(&held.destination);
         let interruption = async {
             requests::arrived(context, &destination).await;
@@ -120,11 +137,15 @@ impl Attempt<'_> {
             () = source_left(&source) => return Err(TailError::Ended.into()),
             never = interruption => match never {},
             () = stopped_for(self.shutdown, whole_grace.mul_f64(READER_SHARE)) => ReaderEnd::CutOff,
-            error = watch(sides, &looks, records.clone()) => return Err(error),
+            error = watch_for_loss(sides, &looks, records.clone()) => return Err(error),
         };
         if matches!(end, ReaderEnd::CutOff) {
             let at_control = held.destination.cancel_handle();
             tokio::join!(cut_off(&cancel), cut_off(&at_control));
+        }
+        if let (ReaderEnd::CaughtUp, Some(stage)) = (&end, start.stage) {
+            self.memory.settled.extend(stage.young);
+            return Ok(AttemptEnd::Again);
         }
         Ok(match end {
             ReaderEnd::Shutdown | ReaderEnd::CutOff if self.shutdown.is_cancelled() => {
@@ -161,8 +182,13 @@ impl Attempt<'_> {
         applied_lsn: Lsn,
     ) -> Result<bool, PipelineError> {
         let mut is_binary = self.memory.as_text_through.is_none_or(|lsn| lsn < applied_lsn);
-        let tables = &look.selection.tables;
-        for (info, plan) in tables.iter().zip(planner.plan_each(tables).await?) {
+        // In a stage some are still to be copied, and need not exist at the destination yet.
+        let is_copied = |info: &&TableInfo| {
+            planner.record(&info.name).is_some_and(|record| record.state == CopyState::Copied)
+        };
+        let tables: Vec<TableInfo> =
+            look.selection.tables.iter().filter(is_copied).cloned().collect();
+        for (info, plan) in tables.iter().zip(planner.plan_each(&tables).await?) {
             is_binary &= match plan {
                 Ok(plan) => plan.is_stream_binary,
                 Err(PipelineError::Schema { .. }) => false,
@@ -203,7 +229,7 @@ fn full_identity_keys(tables: &[TableInfo]) -> KeyLookup {
         .collect()
 }
 
-async fn source_position(source: &Client) -> Result<Lsn, PipelineError> {
+pub(super) async fn source_position(source: &Client) -> Result<Lsn, PipelineError> {
     let (wal_end, _) =
         catalog::wal_end(source).await.map_err(PipelineError::catalog(Side::Source))?;
     Ok(wal_end)

@@ -72,7 +72,7 @@ impl Look {
             pending: chosen.clone(),
             tables: chosen,
             records: Vec::new(),
-            relations: selection.relations,
+            relations: selection.choice.relations,
             named: selection.named,
             fed: Vec::new(),
         };

@@ -24,6 +24,7 @@ use crate::pg::ident::QualifiedName;
 use crate::pipeline::context::Context;
 use crate::pipeline::drift::tables::know_leaves;
 use crate::pipeline::error::PipelineError;
+use crate::pipeline::membership::Membership;
 use crate::pipeline::planner::{Planner, TablePlan, describe, map, schema_error};
 use crate::pipeline::structure_findings::lack_findings;
 use crate::snapshot::Chunk;
@@ -49,6 +50,8 @@ pub struct Preparation<'a> {
     pub source: &'a Client,
     pub destination: &'a Client,
     pub planner: &'a Planner,
+    /// What is published of the tables; empty for a copy that no stream follows.
+    pub membership: &'a Membership,
     pub epoch: i64,
 }
 
@@ -129,7 +132,7 @@ impl Preparation<'_> {
             let bytes = parts.iter().map(|part| part.bytes).sum();
             self.context.board.snapshot_expected(&info.name, info.estimated_rows, bytes);
             let level = order.level(&plan.target.name);
-            jobs.push(job(step, plan, parts, level));
+            jobs.push(job(info, step, plan, parts, level));
         }
         Ok(jobs)
     }
@@ -263,7 +266,7 @@ impl Preparation<'_> {
             create_sql.extend(sides.missing_columns(info, found, &transform));
         }
         let owes = structure.foreign_keys.keys.iter().any(|key| key.source == info.oid);
-        let record = TableRecord {
+        let mut record = TableRecord {
             source: info.name.clone(),
             destination: name.clone(),
             state: match filling {
@@ -285,6 +288,7 @@ impl Preparation<'_> {
             source_shape: Some(SourceShape::of(info)),
             destination_oid: None,
         };
+        self.membership.fill(&mut record);
         let is_partitioned = found.is_some_and(|found| found.kind == RelationKind::Partitioned);
         let place = structure.order.iter().position(|oid| *oid == info.oid).unwrap_or(usize::MAX);
         let removes_others_rows = has_rows && filling != Filling::Merge;
@@ -301,6 +305,16 @@ impl Preparation<'_> {
         })
     }
 
+    /// Records all tables at once, before any of them is touched: at a next start, a table without
+    /// a record beside others that have one would count as new.
+    async fn record_all(&self, steps: &[Step]) -> Result<(), PipelineError> {
+        let sql = &self.context.checkpoint;
+        let records =
+            steps.iter().map(|step| tables::write_text(&sql.schema, &sql.pipeline, &step.record));
+        let recorded = self.transaction(records, &[]).await;
+        recorded.map_err(PipelineError::query(Side::Destination, "recording tables to copy"))
+    }
+
     /// Creates or empties the tables and records them, in guarded transactions.
     async fn begin(&self, steps: &[Step], structure: &Structure) -> Result<(), PipelineError> {
         for statements in texts(&structure.before).chunks(STATEMENTS_PER_TRANSACTION) {
@@ -310,6 +324,13 @@ impl Preparation<'_> {
         let (emptied, mut others): (Vec<&Step>, Vec<&Step>) =
             steps.iter().partition(|step| step.filling == Filling::EmptyBefore);
         others.sort_by_key(|step| step.place);
+        let is_one_transaction = match emptied.is_empty() {
+            true => others.len() <= TABLES_PER_TRANSACTION,
+            false => others.is_empty(),
+        };
+        if !is_one_transaction {
+            self.record_all(steps).await?;
+        }
         self.empty(&emptied).await?;
         for batch in others.chunks(TABLES_PER_TRANSACTION) {
             if self.transaction(std::iter::empty(), batch).await.is_ok() {
@@ -385,7 +406,13 @@ pub(super) fn of_table(step: &Step, source: tokio_postgres::Error) -> PipelineEr
     }
 }
 
-fn job(step: Step, plan: TablePlan, parts: Vec<Part>, level: usize) -> CopyJob {
+fn job(
+    info: &TableInfo,
+    step: Step,
+    plan: TablePlan,
+    parts: Vec<Part>,
+    level: usize,
+) -> CopyJob {
     let is_binary = plan.is_copy_binary;
     let target = &plan.target;
     let columns = plan.transform.copy_columns();
@@ -395,7 +422,8 @@ fn job(step: Step, plan: TablePlan, parts: Vec<Part>, level: usize) -> CopyJob {
         .iter()
         .map(|column| columns[column.value_index].source_sql.clone())
         .collect();
-    let is_plain = columns.iter().all(|column| column.is_bare);
+    let is_plain = columns.iter().all(|column| column.is_bare)
+        && !info.columns.iter().any(|column| column.is_published_generated);
     let mask: Vec<usize> = (0..target.columns.len()).collect();
     let name = target.name.sql();
     let (copy_in_sql, merge) = match step.filling {
@@ -416,8 +444,13 @@ fn job(step: Step, plan: TablePlan, parts: Vec<Part>, level: usize) -> CopyJob {
         }
     };
     let out = |part: Part| {
-        let plan =
-            CopyOutPlan { relation: part.relation, columns: select.clone(), is_plain, is_binary };
+        let plan = CopyOutPlan {
+            relation: part.relation,
+            columns: select.clone(),
+            is_plain,
+            is_binary,
+            filter: info.row_filters.get(&part.oid).cloned(),
+        };
         (plan, part.oid, part.chunks)
     };
     let bytes = parts.iter().map(|part| part.bytes).sum();

@@ -2,6 +2,7 @@
 
 mod show;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -38,6 +39,9 @@ struct Inner {
     state_since: PgTimestamp,
     /// Held by the data: a retry that has not come further is not another state.
     is_held: bool,
+    /// State and reason as set, whatever the conditions make of it.
+    steady: (State, String),
+    conditions: BTreeSet<String>,
     lag: Lag,
     tables: Tables,
     metrics: Metrics,
@@ -100,6 +104,8 @@ impl Board {
             status,
             state_since: clock.now().wall,
             is_held: false,
+            steady: (State::Starting, "starting".to_owned()),
+            conditions: BTreeSet::new(),
             lag: Lag::default(),
             tables: Tables::default(),
             metrics,
@@ -138,6 +144,18 @@ impl Board {
         if std::mem::take(&mut inner.is_held) {
             inner.state(state, reason.to_owned(), now);
         }
+    }
+
+    /// What is wrong while the pipeline goes on: as long as there is anything, a pipeline that
+    /// streams is shown as degraded. Each is a sentence without row values. Gives those that are
+    /// new.
+    pub fn set_conditions(&self, conditions: BTreeSet<String>) -> BTreeSet<String> {
+        let now = self.now().wall;
+        let mut inner = self.lock();
+        let new = conditions.difference(&inner.conditions).cloned().collect();
+        inner.conditions = conditions;
+        inner.show_state(now);
+        new
     }
 
     pub fn state(&self) -> State {
@@ -364,17 +382,30 @@ impl Board {
 }
 
 impl Inner {
-    fn table(&mut self, name: &QualifiedName) -> &mut tables::Entry {
-        self.tables.entry(name, &mut self.metrics.tables)
-    }
-
-    fn state(&mut self, state: State, reason: String, now: PgTimestamp) {
+    fn show_state(&mut self, now: PgTimestamp) {
+        let (state, reason) = self.steady.clone();
+        let goes_on = matches!(state, State::CatchingUp | State::Streaming);
+        let (state, reason) = if goes_on && !self.conditions.is_empty() {
+            let conditions: Vec<&str> = self.conditions.iter().map(String::as_str).collect();
+            (State::Degraded, conditions.join("; "))
+        } else {
+            (state, reason)
+        };
         if self.status.state != state {
             self.state_since = now;
             self.metrics.agent.state(state.label());
         }
         self.status.state = state;
         self.status.reason = reason;
+    }
+
+    fn table(&mut self, name: &QualifiedName) -> &mut tables::Entry {
+        self.tables.entry(name, &mut self.metrics.tables)
+    }
+
+    fn state(&mut self, state: State, reason: String, now: PgTimestamp) {
+        self.steady = (state, reason);
+        self.show_state(now);
     }
 
     fn applied_commit(&mut self, time: Option<PgTimestamp>, now: Now) {

@@ -9,12 +9,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::batch::{Batcher, Limits};
 use crate::checkpoint::row::LastCommit;
-use crate::model::change::{Change, TailEvent};
+use crate::model::change::{Change, RowChange, TailEvent};
 use crate::model::table::Table;
 use crate::pg::lsn::Lsn;
 use crate::pg::time::PgTimestamp;
 use crate::pipeline::error::PipelineError;
-use crate::pipeline::status::{Board, State, TableState};
+use crate::pipeline::status::{Board, ConflictKind, State, TableState};
 use crate::pipeline::stream::applier::{ApplierTask, Work};
 use crate::pipeline::stream::progress::ProgressReader;
 use crate::pipeline::stream_tables::{Resolution, Restart, StreamTable, StreamTables, Truncated};
@@ -358,6 +358,13 @@ impl Reader {
         match change {
             Change::Row { table, change } => {
                 let Some(stream_table) = self.resolve(&table).await? else { return Ok(()) };
+                let change = match stream_table.needs_values(&change, self.commit_lsn) {
+                    false => change,
+                    true => match self.read_values(&table, change).await? {
+                        Some(change) => change,
+                        None => return Ok(()),
+                    },
+                };
                 if let Some((change, policy)) = stream_table.take(change, self.commit_lsn)? {
                     self.batcher.push(change, policy);
                 }
@@ -397,6 +404,20 @@ impl Reader {
                 self.restart = Some(restart);
                 Ok(None)
             }
+        }
+    }
+
+    /// The row of a change without all its values, completed at the source.
+    async fn read_values(
+        &mut self,
+        table: &Arc<Table>,
+        change: RowChange,
+    ) -> Result<Option<RowChange>, PipelineError> {
+        self.board.conflict(&table.name, ConflictKind::UpdateMissing, 1);
+        tokio::select! {
+            biased;
+            completed = self.tables.complete(table, change) => completed,
+            never = self.tail.keep_alive() => match never? {},
         }
     }
 

@@ -1,133 +1,198 @@
 //! Publications that are not ours: what they lack for the selected tables.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
-use super::{
-    EVERYTHING, INSERT_ONLY, PublicationRequest, create_statement, insert_only_name,
-    published_operations,
-};
+use super::insert_only_name;
+use super::own::{EVERYTHING, INSERT_ONLY, create_statement};
+use super::view::{Sent, SentTable, View, operations};
 use crate::model::finding::{Finding, Side};
-use crate::pg::catalog::{Generated, PublicationInfo, PublishedTable, RelationKind, TableInfo};
+use crate::pg::catalog::{PublicationInfo, RelationKind, TableInfo};
 use crate::pg::ident::{QualifiedName, identifier};
 
-/// What somebody else's publications lack for the selected tables.
-pub(super) fn foreign_findings(
-    names: &[String],
-    request: PublicationRequest<'_>,
-    existing: &[PublicationInfo],
-    published: &[PublishedTable],
-) -> Vec<Finding> {
-    let used: Vec<&PublicationInfo> =
-        existing.iter().filter(|publication| names.contains(&publication.name)).collect();
-    let first = identifier(&request.names[0]);
-    let mut findings = Vec::new();
-    for operation in ["insert", "update", "delete", "truncate"] {
-        let publishes =
-            |publication: &&PublicationInfo| published_operations(publication).contains(operation);
-        if !used.iter().any(publishes) {
-            let message = format!("it does not publish {operation}: these changes never arrive");
-            findings.push(
-                Finding::warning(Side::Source, format!("publication {first}"), message)
-                    .remedy(format!("ALTER PUBLICATION {first} SET (publish = '{EVERYTHING}')")),
-            );
-        }
-    }
-    let foreign = Foreign { used: &used, first: &request.names[0] };
-    let mut entries: BTreeMap<&QualifiedName, Vec<&PublishedTable>> = BTreeMap::new();
-    for entry in published.iter().filter(|entry| names.contains(&entry.publication)) {
-        entries.entry(&entry.table).or_default().push(entry);
-    }
-    for table in request.tables {
-        let entries = entries.get(&table.name).map_or(&[][..], Vec::as_slice);
-        findings.extend(foreign.finding(table, entries));
-    }
-    findings
-}
-
 /// Publications that are not ours.
-struct Foreign<'a> {
-    used: &'a [&'a PublicationInfo],
-    first: &'a str,
+pub(super) struct Foreign<'a> {
+    pub(super) view: &'a View,
+    /// The first is the one that a table which is in none should be added to.
+    pub(super) names: &'a [String],
 }
 
 impl Foreign<'_> {
-    fn finding(&self, table: &TableInfo, entries: &[&PublishedTable]) -> Option<Finding> {
-        if entries.is_empty() {
-            return Some(self.unpublished(table));
+    fn used(&self) -> impl Iterator<Item = &PublicationInfo> {
+        self.names.iter().filter_map(|name| self.view.publication(name))
+    }
+
+    /// What they lack for the selected tables.
+    pub(super) fn findings(&self, tables: &[TableInfo]) -> Vec<Finding> {
+        let first = identifier(&self.names[0]);
+        let mut findings = Vec::new();
+        for operation in EVERYTHING.split(", ") {
+            let publishes = |publication: &PublicationInfo| {
+                operations(publication).split(", ").any(|published| published == operation)
+            };
+            if !self.used().any(publishes) {
+                let message =
+                    format!("it does not publish {operation}: these changes never arrive");
+                findings.push(
+                    Finding::warning(Side::Source, format!("publication {first}"), message).remedy(
+                        format!("ALTER PUBLICATION {first} SET (publish = '{EVERYTHING}')"),
+                    ),
+                );
+            }
         }
+        findings.extend(self.left_aside(tables));
+        findings.extend(tables.iter().flat_map(|table| self.finding(table)));
+        findings
+    }
+
+    /// Tables that a publication names and the settings do not select.
+    fn left_aside(&self, tables: &[TableInfo]) -> Vec<Finding> {
+        let selected: BTreeSet<&QualifiedName> = tables.iter().map(|table| &table.name).collect();
+        let oids: BTreeSet<u32> = tables.iter().map(|table| table.oid).collect();
+        let mut findings = Vec::new();
+        for publication in self.used() {
+            let is_aside = |oid: u32, name: &QualifiedName| {
+                let is_covered = self.view.ancestors(oid).iter().any(|above| oids.contains(above));
+                !selected.contains(name) && !is_covered
+            };
+            let members = publication.members.iter().filter(|member| !member.is_exception);
+            let aside: Vec<String> = members
+                .filter(|member| is_aside(member.relation, &member.name))
+                .map(|member| member.name.sql())
+                .collect();
+            if aside.is_empty() {
+                continue;
+            }
+            let object = format!("publication {}", identifier(&publication.name));
+            let message = format!("tables not included are left aside: {}", aside.join(", "));
+            findings.push(Finding::info(Side::Source, object, message));
+        }
+        findings
+    }
+
+    pub(super) fn finding(&self, table: &TableInfo) -> Vec<Finding> {
         let object = format!("table {}", table.name.sql());
         let error = |message: String| Finding::error(Side::Source, object.clone(), message);
-        // There is no statement that widens one member in place.
-        let again = |publication: &str| {
-            let (of, name) = (identifier(publication), table.name.sql());
-            format!(
-                "ALTER PUBLICATION {of} DROP TABLE {name}; ALTER PUBLICATION {of} ADD TABLE {name}"
-            )
-        };
-        if let Some(filtered) = entries.iter().find(|entry| entry.row_filter.is_some()) {
-            let of = identifier(&filtered.publication);
-            let message = format!("publication {of} filters its rows; that is not supported yet");
-            return Some(error(message).remedy(again(&filtered.publication)));
+        match self.view.sent(table.oid, self.names) {
+            Sent::Nothing if !self.names_partitioned(table) => vec![self.unpublished(table)],
+            Sent::Nothing | Sent::AsPartitions => {
+                let message = "its changes are published under its partitions' names";
+                let remedy = self.via_root(table);
+                vec![error(message.to_owned()).remedy(remedy)]
+            }
+            Sent::AsAncestor(ancestor) => {
+                let message = format!(
+                    "its changes are published under the name of {}: include that table, or \
+                     exclude this one",
+                    ancestor.sql()
+                );
+                vec![error(message)]
+            }
+            Sent::Conflict(one, other) => {
+                let (one, other) = (identifier(&one), identifier(&other));
+                let message = format!(
+                    "publications {one} and {other} list different columns of it: the server \
+                     refuses to send its changes"
+                );
+                let remedy = format!(
+                    "ALTER PUBLICATION {other} DROP TABLE {}; -- or give both the same columns",
+                    table.name.sql()
+                );
+                vec![error(message).remedy(remedy)]
+            }
+            Sent::Table(sent) => {
+                let mut findings = self.narrowings(table, &sent);
+                findings.extend(self.breaks_updates(table, &sent));
+                if !sent.insert {
+                    let message = "its inserts are not published: new rows never arrive";
+                    findings.push(Finding::warning(Side::Source, object, message));
+                }
+                findings
+            }
         }
-        let unpublished = unpublished_columns(table, entries);
-        if !unpublished.is_empty() {
-            let of = identifier(&entries[0].publication);
-            let columns = unpublished.join(", ");
-            let message =
-                format!("publication {of} leaves out columns {columns}; that is not supported yet");
-            return Some(error(message).remedy(again(&entries[0].publication)));
-        }
-        let breaks_updates = |entry: &&&PublishedTable| {
-            let of = self.used.iter().find(|publication| publication.name == entry.publication);
-            of.is_some_and(|publication| publication.update || publication.delete)
+    }
+
+    /// Whether a partitioned table without partitions is in a publication all the same.
+    fn names_partitioned(&self, table: &TableInfo) -> bool {
+        let names = |publication: &PublicationInfo| {
+            let mut members = publication.members.iter();
+            publication.all_tables
+                || members.any(|member| member.relation == table.oid && !member.is_exception)
+                || publication.schemas.iter().any(|schema| schema.name == table.name.schema)
         };
-        if table.has_usable_identity() {
+        table.kind == RelationKind::Partitioned && self.used().any(names)
+    }
+
+    /// Which publication to change so that a partitioned table goes under its own name.
+    fn via_root(&self, table: &TableInfo) -> String {
+        let has = |publication: &&PublicationInfo| {
+            let mut members = publication.members.iter();
+            publication.all_tables
+                || members.any(|member| member.relation == table.oid)
+                || publication.schemas.iter().any(|schema| schema.name == table.name.schema)
+        };
+        match self.used().find(has) {
+            Some(publication) => format!(
+                "ALTER PUBLICATION {} SET (publish_via_partition_root = true)",
+                identifier(&publication.name)
+            ),
+            None => format!(
+                "ALTER PUBLICATION {first} ADD TABLE {}; ALTER PUBLICATION {first} SET \
+                 (publish_via_partition_root = true)",
+                table.name.sql(),
+                first = identifier(&self.names[0])
+            ),
+        }
+    }
+
+    /// What the stream leaves out, so that the copy does, too.
+    fn narrowings(&self, table: &TableInfo, sent: &SentTable) -> Vec<Finding> {
+        let object = format!("table {}", table.name.sql());
+        let of: Vec<String> = sent.publications.iter().map(|name| identifier(name)).collect();
+        let mut parts = Vec::new();
+        if let Some(filter) = sent.filters.values().next() {
+            parts.push(format!("rows where {filter}"));
+        }
+        if let Some(columns) = &sent.columns {
+            let names: Vec<String> = columns.iter().map(|name| identifier(name)).collect();
+            parts.push(format!("columns {}", names.join(", ")));
+        }
+        if parts.is_empty() {
+            return Vec::new();
+        }
+        let message = format!("publication {} sends only {}", of.join(", "), parts.join(" and "));
+        vec![Finding::info(Side::Source, object, message)]
+    }
+
+    fn breaks_updates(&self, table: &TableInfo, sent: &SentTable) -> Option<Finding> {
+        if table.has_usable_identity() || !(sent.update || sent.delete) {
             return None;
         }
-        let breaking = entries.iter().find(breaks_updates)?;
+        let mut breaking = self.used().filter(|publication| {
+            sent.publications.contains(&publication.name)
+                && (publication.update || publication.delete)
+        });
+        let of = breaking.next().map(|publication| identifier(&publication.name))?;
         let message = format!(
-            "the server refuses its updates and deletes, because publication {} publishes them and \
-             it has no replica identity",
-            identifier(&breaking.publication)
+            "the server refuses its updates and deletes, because publication {of} publishes them \
+             and it has no replica identity"
         );
         let statement = format!("ALTER TABLE {} REPLICA IDENTITY FULL", table.name.sql());
+        let object = format!("table {}", table.name.sql());
         Some(Finding::warning(Side::Source, object, message).remedy(statement))
     }
 
     fn unpublished(&self, table: &TableInfo) -> Finding {
-        let (first, name) = (identifier(self.first), table.name.sql());
-        let object = format!("table {name}");
-        // Without publish_via_partition_root the catalog lists the leaves instead of the root.
-        let is_member = self
-            .used
-            .iter()
-            .any(|publication| publication.all_tables || publication.members.contains(&table.name));
-        if table.kind == RelationKind::Partitioned && is_member {
-            let message = "its changes are published under its partitions' names";
-            return Finding::error(Side::Source, object, message).remedy(format!(
-                "ALTER PUBLICATION {first} SET (publish_via_partition_root = true)"
-            ));
-        }
+        let (first, name) = (identifier(&self.names[0]), table.name.sql());
         let message = format!("included, but publication {first} does not publish it");
-        let finding = Finding::error(Side::Source, object, message);
+        let finding = Finding::error(Side::Source, format!("table {name}"), message);
         if table.has_usable_identity() {
             return finding.remedy(format!("ALTER PUBLICATION {first} ADD TABLE {name}"));
         }
-        let second = insert_only_name(self.first);
-        finding.remedy(if self.used.iter().any(|publication| publication.name == second) {
+        let second = insert_only_name(&self.names[0]);
+        finding.remedy(if self.names.contains(&second) {
             format!("ALTER PUBLICATION {} ADD TABLE {name}", identifier(&second))
         } else {
-            create_statement(&second, INSERT_ONLY, std::slice::from_ref(table))
+            create_statement(&second, INSERT_ONLY, &[table])
         })
     }
-}
-
-/// Columns that no publication sends. Generated ones are not sent by any version's default, and
-/// named by some versions' views all the same: they do not count.
-fn unpublished_columns(table: &TableInfo, entries: &[&PublishedTable]) -> Vec<String> {
-    let is_sent = |name: &String| {
-        entries.iter().any(|entry| entry.columns.as_ref().is_none_or(|list| list.contains(name)))
-    };
-    let plain = table.columns.iter().filter(|column| column.generated == Generated::No);
-    plain.filter(|column| !is_sent(&column.name)).map(|column| identifier(&column.name)).collect()
 }
