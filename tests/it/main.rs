@@ -32,6 +32,8 @@ mod keys;
 mod operations;
 /// What check finds, and that its statements mend it.
 mod preflight;
+/// What publications send, and what happens when that changes.
+mod publications;
 /// Kills, restarts and cuts in every phase.
 mod resume;
 /// Structure that changes while changes are followed.
