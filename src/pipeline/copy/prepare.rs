@@ -406,13 +406,7 @@ pub(super) fn of_table(step: &Step, source: tokio_postgres::Error) -> PipelineEr
     }
 }
 
-fn job(
-    info: &TableInfo,
-    step: Step,
-    plan: TablePlan,
-    parts: Vec<Part>,
-    level: usize,
-) -> CopyJob {
+fn job(info: &TableInfo, step: Step, plan: TablePlan, parts: Vec<Part>, level: usize) -> CopyJob {
     let is_binary = plan.is_copy_binary;
     let target = &plan.target;
     let columns = plan.transform.copy_columns();
