@@ -10,13 +10,14 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use crate::apply::targets::Targets;
 use crate::batch::FoldPolicy;
 use crate::checkpoint::shape::SourceShape;
 use crate::checkpoint::tables::{CopyState, TableRecord};
 use crate::config::settings::OnTruncate;
-use crate::model::change::{Change, RowChange, Truncate};
+use crate::model::change::{Begin, Change, RowChange, Truncate};
 use crate::model::finding::Side;
 use crate::model::table::{Table, TableId};
 use crate::pg::catalog::shapes::{self, TableShape};
@@ -29,6 +30,12 @@ use crate::pipeline::error::PipelineError;
 use crate::pipeline::planner::{Planner, TablePlan};
 use crate::pipeline::reread;
 use crate::transform::TransformPlan;
+
+/// Between two looks at a transaction that is not visible yet: commonly it is within a millisecond.
+const VISIBLE_LOOK: Duration = Duration::from_millis(2);
+
+/// How long a transaction may stay hidden before the pipeline says so and tries again.
+const VISIBLE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Source names by table, for whoever counts. Filled as tables appear.
 #[derive(Clone, Debug, Default)]
@@ -130,6 +137,8 @@ pub struct StreamTables {
     is_binary: bool,
     /// The first transaction of this stream: all before is applied.
     first_commit_lsn: Option<Lsn>,
+    /// The transaction that is being received.
+    xid: u32,
     known: HashMap<TableId, (Arc<Table>, Arc<StreamTable>)>,
 }
 
@@ -142,13 +151,15 @@ impl StreamTables {
             looks,
             is_binary,
             first_commit_lsn: None,
+            xid: 0,
             known: HashMap::new(),
         }
     }
 
     /// A transaction begins.
-    pub fn begin(&mut self, commit_lsn: Lsn) {
-        self.first_commit_lsn.get_or_insert(commit_lsn);
+    pub fn begin(&mut self, begin: Begin) {
+        self.first_commit_lsn.get_or_insert(begin.commit_lsn);
+        self.xid = begin.xid;
     }
 
     pub fn names(&self) -> SourceNames {
@@ -199,6 +210,7 @@ impl StreamTables {
         if let Some(copied_lsn) = record.copied_lsn.filter(|copied_lsn| commit_lsn < *copied_lsn) {
             return Ok(Resolution::Known(Arc::new(StreamTable::Copied { copied_lsn })));
         }
+        self.wait_until_visible(table).await?;
         let shapes = shapes::shapes(self.planner.source(), &[table.id.0]).await;
         let shapes = shapes.map_err(PipelineError::catalog(Side::Source))?;
         let Some(present) = shapes.get(&table.id.0) else { return ignored_as_gone(table) };
@@ -241,6 +253,24 @@ impl StreamTables {
             return Ok(Resolution::Restart(Restart::AsText { commit_lsn }));
         }
         Ok(Resolution::Known(Arc::new(self.follow(table, &record, plan))))
+    }
+
+    /// The stream brings a transaction as soon as its commit is in the WAL. Others see it a moment
+    /// later, or much later where it waits for a synchronous standby. A catalog without what it did
+    /// to the table would be older than the description, and all is judged as if it were younger.
+    async fn wait_until_visible(&self, table: &Arc<Table>) -> Result<(), PipelineError> {
+        let until = Instant::now() + VISIBLE_PATIENCE;
+        loop {
+            let hidden = shapes::is_in_progress(self.planner.source(), self.xid).await;
+            if !hidden.map_err(PipelineError::catalog(Side::Source))? {
+                return Ok(());
+            }
+            if Instant::now() > until {
+                let message = "was described by a transaction whose commit the source does not show yet: does it wait for a synchronous standby?";
+                return Err(schema_error(&table.name, message.to_owned()));
+            }
+            tokio::time::sleep(VISIBLE_LOOK).await;
+        }
     }
 
     /// The table's record; none for one that is not selected.

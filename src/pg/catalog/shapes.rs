@@ -106,6 +106,15 @@ pub async fn insert_lsn(client: &Client) -> Result<Lsn, CatalogError> {
     Ok(lsn.map_or(Lsn::ZERO, Lsn::from))
 }
 
+/// Whether the transaction's changes may still be hidden from others.
+pub async fn is_in_progress(client: &Client, xid: u32) -> Result<bool, CatalogError> {
+    const QUESTION: &str = "a transaction's state";
+    let xid = xid.to_string();
+    let sql = include_str!("in_progress.sql");
+    let row = super::query_one(client, QUESTION, sql, &[&xid]).await?;
+    Cells::new(&row, QUESTION).next()
+}
+
 /// A type as the server writes it.
 pub async fn type_name(
     client: &Client,

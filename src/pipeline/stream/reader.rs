@@ -333,7 +333,7 @@ impl Reader {
             TailEvent::Begin(begin) => {
                 self.check_history()?;
                 self.commit_lsn = begin.commit_lsn;
-                self.tables.begin(begin.commit_lsn);
+                self.tables.begin(begin);
                 self.batcher.begin(begin);
             }
             TailEvent::Change(change) => self.take_change(change).await?,
