@@ -105,7 +105,7 @@ fn from_row(row: &Row) -> TableRecord {
     TableRecord {
         source: QualifiedName::new(row.get::<_, String>(0), row.get::<_, String>(1)),
         destination: QualifiedName::new(row.get::<_, String>(2), row.get::<_, String>(3)),
-        state: CopyState::of(&state),
+        state: CopyState::of(state),
         copied_lsn: row.get::<_, Option<PgLsn>>(5).map(Lsn::from),
         created: row.get(6),
         fingerprint: row.get(7),

@@ -39,10 +39,10 @@ pub(super) fn describe<'a>(scope: &Scope<'a>, requests: &[TableRequest]) -> Tabl
         let Some(request) = ours.get(&row.root) else { continue };
         let mut table = table(scope, &rows, request, row);
         leave_out_generated(scope, &mut table);
-        if row.is_partitioned {
-            if let Err(reason) = partitioning(scope, &table) {
-                ordinary.entry(row.root).or_insert(reason);
-            }
+        if row.is_partitioned
+            && let Err(reason) = partitioning(scope, &table)
+        {
+            ordinary.entry(row.root).or_insert(reason);
         }
         tables.insert(row.oid, table);
     }

@@ -28,7 +28,8 @@ pub(super) struct Screen {
 impl Screen {
     /// `None` where stdout is no terminal, or one that cannot move its cursor.
     pub(super) fn open() -> Option<Screen> {
-        let can_move = std::env::var_os("TERM").is_some_and(|term| term != "dumb" && term != "");
+        let can_move =
+            std::env::var_os("TERM").is_some_and(|term| term != "dumb" && !term.is_empty());
         if !(Term::stdout().is_term() && can_move) {
             return None;
         }

@@ -81,11 +81,11 @@ async fn a_halted_agent_stays_to_be_looked_at_and_writes_nothing() {
     agent.wait_for_state("halted").await;
     let before = destination.scalar(row).await;
     source.exec("INSERT INTO t VALUES (2, 'b')").await;
-    let end = agent.status().await["positions"]["wal_end"].to_string();
+    let end = agent.status().await["positions"]["wal_end"].clone();
     agent
         .wait_for("the source is still looked at", async |agent| {
             let status = agent.status().await;
-            status["positions"]["wal_end"].to_string() != end
+            status["positions"]["wal_end"] != end
         })
         .await;
     assert_eq!(agent.metric("sync_agent_state", &["state=\"halted\""]).await, Some(1.0));
