@@ -231,15 +231,17 @@ impl Attempt<'_> {
             point.release().await;
         }
         checkpoint_requests::finish_taken(&held.destination, &context.checkpoint).await?;
-        let records = held.records(context).await?;
-        let watch = published.watch(context, held, records.clone());
-        let planner = planner(records);
-        let building = self.building(held, &planner);
+        let copied = planner(held.records(context).await?);
+        let building = self.building(held, &copied);
         building.ensure_partitions(&held.destination).await?;
         building.settle_foreign_keys().await?;
         if self.shutdown.is_cancelled() {
             return Ok(SHUT_DOWN);
         }
+        // The records say now what is finished; whoever writes one writes it whole.
+        let records = held.records(context).await?;
+        let watch = published.watch(context, held, records.clone());
+        let planner = planner(records);
         let publications = published.publications;
         let start = streaming::Start { applied_lsn, publications, stage: None };
         Ok(Begun::Stream(Box::new((start, planner, watch))))

@@ -40,7 +40,7 @@ pub(super) const CHANGES: &str = "
     INSERT INTO shop.events (day, region, amount) VALUES ('2024-05-05', 'eu', 1),
         ('2024-05-05', 'jp', 2), ('2023-02-02', 'us', 3), ('2031-01-01', 'us', 4);
     UPDATE shop.events SET amount = 99 WHERE id % 3 = 0;
-    UPDATE shop.events SET day = '2024-07-07' WHERE id = 1;
+    UPDATE shop.events SET day = '2024-07-07' WHERE id = 55;
     DELETE FROM shop.events WHERE id % 5 = 4 AND NOT EXISTS
         (SELECT FROM shop.orders WHERE event_id = events.id);
     INSERT INTO shop.animals VALUES (10, 'owl', 2010);
