@@ -6,6 +6,8 @@
 //! them is in the stream and comes after. A row that is not there any more is left out, because the
 //! change that took it away comes, too.
 
+use std::error::Error;
+
 use bytes::Bytes;
 use tokio_postgres::types::{FromSql, Type};
 
@@ -21,10 +23,7 @@ use crate::pipeline::error::PipelineError;
 struct Raw(Bytes);
 
 impl<'a> FromSql<'a> for Raw {
-    fn from_sql(
-        _: &Type,
-        raw: &'a [u8],
-    ) -> Result<Raw, Box<dyn std::error::Error + Sync + Send + 'static>> {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Raw, Box<dyn Error + Sync + Send>> {
         Ok(Raw(Bytes::copy_from_slice(raw)))
     }
 
