@@ -4,6 +4,7 @@
 //! (a pipeline's name, patterns, a schema mapping, where state is kept) is kept; the rest is as
 //! found. **Invariant:** no password is printed, wherever it came from.
 
+mod name;
 mod render;
 mod toml;
 

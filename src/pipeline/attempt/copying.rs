@@ -1,6 +1,7 @@
 //! Copying what is not copied yet, at the slot's own point or at a later one.
 
 use super::{Attempt, Held};
+use crate::checkpoint::tables::CopyState;
 use crate::pg::catalog::TableInfo;
 use crate::pipeline::choice::Choice;
 use crate::pipeline::copy::{self, CopyEnd, Preparation};
@@ -67,7 +68,10 @@ impl Attempt<'_> {
             point.release().await;
             return Ok(CopyEnd::Completed);
         }
-        let jobs = preparation.prepare(&pending).await?;
+        let jobs = preparation.prepare(&pending).await;
+        let is_at_work = planner.records().any(|record| record.state == CopyState::Copied);
+        let jobs =
+            jobs.map_err(|error| if is_at_work { self.held(error, &pending) } else { error })?;
         let copy = copy::Copy {
             context,
             point,
@@ -79,5 +83,18 @@ impl Attempt<'_> {
             shutdown: self.shutdown,
         };
         copy.run(jobs).await
+    }
+
+    /// What stands in the way of one more table is no reason to end a pipeline that works: it holds
+    /// until that is mended.
+    fn held(&self, error: PipelineError, pending: &[TableInfo]) -> PipelineError {
+        let PipelineError::Preflight(findings) = &error else { return error };
+        let is_named = |info: &&TableInfo| {
+            let name = self.context.settings.destination_name(&info.name).sql();
+            findings.iter().any(|finding| finding.object.contains(&name))
+        };
+        let Some(table) = pending.iter().find(is_named).or(pending.first()) else { return error };
+        let message = format!("it cannot be copied: {error}");
+        PipelineError::Schema { table: table.name.clone(), message, lsn: None }
     }
 }

@@ -15,8 +15,11 @@ use crate::snapshot::ConsistentPoint;
 use crate::source::slot::{SlotError, Verdict};
 use crate::wire::Session;
 
-/// How long a backend may take to end.
-const END_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a backend may take to end before it is told again.
+const END_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How often a backend is told to end in one attempt.
+const SIGNALS_MAX: u32 = 5;
 
 /// Where an attempt begins.
 #[derive(Debug)]
@@ -73,8 +76,11 @@ impl Attempt<'_> {
     ) -> Result<Verdict, PipelineError> {
         let (context, row) = (self.context, Some(&held.checkpoint));
         let judged = judge_slot(context, &held.source, replication, look, row).await;
-        let Err(PipelineError::Slot(SlotError::Active { pid, .. })) = judged else { return judged };
-        if !std::mem::take(&mut self.memory.has_superseded) {
+        let Err(PipelineError::Slot(SlotError::Active { pid, .. })) = judged else {
+            self.memory.has_superseded &= judged.is_err();
+            return judged;
+        };
+        if !self.memory.has_superseded {
             return judged;
         }
         let failed = || PipelineError::query(Side::Source, "ending the stream of a stalled agent");
@@ -83,9 +89,14 @@ impl Attempt<'_> {
         let sql = "SELECT pg_catalog.pg_terminate_backend(pid, $3) \
                    FROM pg_catalog.pg_stat_activity WHERE pid = $1 AND application_name = $2";
         let limit = i64::try_from(END_PATIENCE.as_millis()).unwrap_or(i64::MAX);
-        let ended = held.source.query(sql, &[&pid, &name, &limit]).await.map_err(failed())?;
-        if !ended.is_empty() {
-            tracing::info!(pid, "ended the stream of the agent that was stalled");
+        // The first signal may be spent on a farewell that a peer which does not read holds up.
+        for _ in 0..SIGNALS_MAX {
+            let ended = held.source.query(sql, &[&pid, &name, &limit]).await.map_err(failed())?;
+            let Some(row) = ended.first() else { break };
+            if row.get(0) {
+                tracing::info!(pid, "ended the stream of the agent that was stalled");
+                break;
+            }
         }
         judge_slot(context, &held.source, replication, look, row).await
     }

@@ -19,8 +19,13 @@ pub async fn explain(
     records: &[TableRecord],
     error: PipelineError,
 ) -> PipelineError {
+    // Of several transactions the one that is refused is found first (`supervise`).
+    if matches!(&error, PipelineError::Batch { place, .. } if place.transaction_count > 1) {
+        return error;
+    }
     let refused = match &error {
         PipelineError::Apply(ApplyError::Table { table, source })
+        | PipelineError::Batch { source: ApplyError::Table { table, source }, .. }
             if source.code() == Some(&SqlState::INVALID_TEXT_REPRESENTATION) =>
         {
             table
@@ -32,7 +37,7 @@ pub async fn explain(
     };
     match missing_labels(sides, record).await {
         Ok(Some(message)) => {
-            PipelineError::Schema { table: record.source.clone(), message, lsn: None }
+            PipelineError::Schema { table: record.source.clone(), message, lsn: error.lsn() }
         }
         // The refusal counts, whatever a further question came to.
         Ok(None) | Err(_) => error,

@@ -50,7 +50,7 @@ async fn a_large_tables_indexes_are_built_at_once_while_the_rest_is_copied() {
     let mut agent = Agent::between(&source, &destination).text("snapshot.chunk", "4MiB");
     agent.start();
     agent.wait_for("three builds", async |_| destination.scalar(BUILDING).await == "3").await;
-    let copied = "SELECT string_agg(source_table || ' ' || state, ',' ORDER BY 1) \
+    let copied = "SELECT string_agg(source_table || ' ' || state, ',' ORDER BY source_table) \
          FROM sync_agent.tables";
     // Three workers build; the fourth has copied the other table.
     agent

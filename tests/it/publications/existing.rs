@@ -106,7 +106,7 @@ async fn our_own_publication_stands_beside_an_existing_one_and_sends_the_rest() 
     agent.caught_up().await;
     assert_eq!(destination.count("a").await, 11);
     assert_same(&source, &destination, &["b", "m", "other"]).await;
-    let sql = "SELECT string_agg(tablename, ',' ORDER BY 1) FROM pg_publication_tables
+    let sql = "SELECT string_agg(tablename, ',' ORDER BY tablename) FROM pg_publication_tables
                 WHERE pubname = 'ours'";
     assert_eq!(source.scalar(sql).await, "b,m,other");
 }

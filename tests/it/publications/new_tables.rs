@@ -175,3 +175,22 @@ async fn a_new_table_that_our_role_may_not_publish_is_named_and_the_others_go_on
         .await;
     agent.wait_for_state("streaming").await;
 }
+
+#[tokio::test]
+async fn a_new_table_whose_destination_holds_rows_holds_the_pipeline_and_does_not_end_it() {
+    let (source, destination) = pair().await;
+    source.exec(TABLES).await;
+    destination.exec("CREATE TABLE late (id int PRIMARY KEY); INSERT INTO late VALUES (7)").await;
+    let mut agent = Agent::between(&source, &destination);
+    agent.start_and_stream().await;
+    source.exec("CREATE TABLE late (id int PRIMARY KEY); INSERT INTO late VALUES (1)").await;
+    agent.wait_for_state("degraded").await;
+    let reason = agent.status().await["reason"].to_string();
+    assert!(reason.contains("E_SCHEMA") && reason.contains("late"), "{reason}");
+    assert_eq!(destination.count("late").await, 1, "nothing is removed");
+    destination.exec("TRUNCATE late").await;
+    agent.wait_for_state("streaming").await;
+    source.exec("INSERT INTO late VALUES (2); INSERT INTO t VALUES (2)").await;
+    agent.caught_up().await;
+    assert_same(&source, &destination, &["late", "t"]).await;
+}

@@ -155,7 +155,7 @@ async fn a_hashed_key_is_still_a_key_and_other_indexes_of_it_are_left_out() {
     source.exec("DELETE FROM t WHERE id = 3; INSERT INTO t VALUES (30, 'x')").await;
     agent.caught_up().await;
     let made = destination
-        .scalar("SELECT string_agg(indexrelid::regclass::text, ',' ORDER BY 1) FROM (SELECT * FROM pg_index WHERE indrelid = 't'::regclass) i")
+        .scalar("SELECT string_agg(indexrelid::regclass::text, ',' ORDER BY indexrelid::regclass::text) FROM (SELECT * FROM pg_index WHERE indrelid = 't'::regclass) i")
         .await;
     assert_eq!(made, "t_pkey,t_ssn_key");
     let checks =
