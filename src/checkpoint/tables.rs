@@ -122,6 +122,21 @@ fn from_row(row: &Row) -> TableRecord {
     }
 }
 
+/// Whether the pipeline has tables and all of them are copied: only then does its position say what
+/// the destination holds.
+pub async fn are_all_copied(
+    client: &Client,
+    schema: &str,
+    pipeline: &str,
+) -> Result<bool, CheckpointError> {
+    let query = format!(
+        "SELECT coalesce(bool_and(state = $2), false) FROM {}.tables WHERE pipeline = $1",
+        identifier(schema)
+    );
+    let row = client.query_one(&query, &[&pipeline, &CopyState::Copied.as_str()]).await?;
+    Ok(row.get(0))
+}
+
 /// Writes a table's record, whole.
 pub async fn write(
     client: &Client,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::checkpoint::row;
-use crate::checkpoint::schema;
+use crate::checkpoint::{schema, tables};
 use crate::model::finding::Side;
 use crate::pg::catalog;
 use crate::pg::client::Client;
@@ -148,9 +148,9 @@ impl<Ask: AsyncFnMut() -> Option<Status>> Watch<'_, Ask> {
 
     async fn is_reached(&mut self, status: Option<Status>) -> Result<bool, PipelineError> {
         if let Some(target) = self.standing.target {
-            let applied = self.applied().await?;
+            let (applied, is_copied) = self.applied().await?;
             self.standing.applied = applied;
-            return Ok(applied >= Some(target));
+            return Ok(is_copied && applied >= Some(target));
         }
         // The agent knows whether it has caught up; the servers show that the stream is connected.
         let (status, enough) = match status {
@@ -163,20 +163,24 @@ impl<Ask: AsyncFnMut() -> Option<Status>> Watch<'_, Ask> {
         Ok(enough.contains(&status.state))
     }
 
-    /// The checkpoint; none before the pipeline has one.
-    async fn applied(&mut self) -> Result<Option<Lsn>, PipelineError> {
+    /// The checkpoint, none before the pipeline has one; and whether every table is copied. The
+    /// position is there from the slot's creation on, the rows are not.
+    async fn applied(&mut self) -> Result<(Option<Lsn>, bool), PipelineError> {
         let client = match self.destination.take() {
             Some(client) => client,
             None => self.context.destination_client("wait").await?,
         };
         self.was_reached = true;
         let sql = &self.context.checkpoint;
-        let row = match schema::exists(&client, &sql.schema).await? {
-            true => row::read(&client, sql).await?,
-            false => None,
+        let (row, is_copied) = match schema::exists(&client, &sql.schema).await? {
+            true => {
+                let row = row::read(&client, sql).await?;
+                (row, tables::are_all_copied(&client, &sql.schema, &sql.pipeline).await?)
+            }
+            false => (None, false),
         };
         self.destination = Some(client);
-        Ok(row.and_then(|row| row.applied_lsn))
+        Ok((row.and_then(|row| row.applied_lsn), is_copied))
     }
 
     /// The end of everything that is committed at the source now.

@@ -344,9 +344,7 @@ impl Reader {
                 }
             }
             TailEvent::Keepalive { wal_end, reply_requested } => {
-                // Somebody who waits for a position shall not wait for the next round.
-                let is_awaited = self.goal.until.is_some();
-                self.idle_rule.on_keepalive(wal_end, reply_requested || is_awaited);
+                self.idle_rule.on_keepalive(wal_end, reply_requested);
                 if !self.in_flight().is_busy {
                     self.board.idle_up_to(wal_end);
                     self.reached(wal_end);

@@ -93,6 +93,9 @@ async fn every_result_has_the_documented_keys() {
     destination.exec("TRUNCATE t, log").await;
 
     agent.start_and_stream().await;
+    agent
+        .wait_for("the slot was polled", async |agent| agent.status().await["slot"].is_object())
+        .await;
     source.exec("INSERT INTO t VALUES (2, 'b')").await;
     let waited = json(&agent, 0, &["wait", "--for", "caught-up", "--timeout", "60s"]).await;
     assert_eq!(assert_documented("wait", &waited)["ok"], true);
