@@ -14,7 +14,7 @@
 //! statement for its owner. Moving a table between the two happens in one transaction, so that no
 //! moment exists in which it is in neither or in a wrong one.
 //!
-//! [`View`] is what publications send of each table, [`narrow`] makes a table's description that,
+//! [`View`] is what publications send of each table, [`narrow()`] makes a table's description that,
 //! [`Mark`] is what is remembered of it.
 
 use std::collections::BTreeSet;
