@@ -268,12 +268,12 @@ impl<'a> Page<'a> {
         if occupied.is_empty() {
             return writeln!(
                 text,
-                "# on_existing = \"refuse\" # tables that hold rows already: refuse, or truncate (empties them first)"
+                "# on_existing = \"refuse\" # tables that hold rows already: refuse, truncate (empties them first) or merge (upserts by key)"
             );
         }
         note(
             text,
-            "These hold rows already. \"refuse\", the default, does not start then; \"truncate\" empties them first (also per table, in [[table]])",
+            "These hold rows already. \"refuse\", the default, does not start then; \"truncate\" empties them first, \"merge\" upserts by the key (also per table, in [[table]])",
             occupied.into_iter(),
         )?;
         writeln!(text, "# on_existing = \"truncate\"")
