@@ -122,6 +122,7 @@ mod tests {
             has_arbiter: true,
             is_partitioned: false,
             policy: FoldPolicy::Fold,
+            remember: None,
         }
     }
 

@@ -14,6 +14,8 @@ pub mod mapping;
 pub mod merge;
 pub mod parameter;
 pub mod preflight;
+mod remember;
+mod row_plan;
 pub mod rows;
 pub mod statement;
 pub mod target;

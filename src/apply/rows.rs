@@ -11,12 +11,15 @@ use tokio_postgres::error::SqlState;
 use crate::apply::conflicts::{ConflictKind, Conflicts};
 use crate::apply::error::ApplyError;
 use crate::apply::parameter::WireValue;
+use crate::apply::row_plan::{
+    Planned, PlannedEffect, Shape, plan_change, sent_mask, values_at, values_of,
+};
 use crate::apply::statement::{self, Find, Mask};
 use crate::apply::target::Target;
 use crate::apply::targets::Targets;
-use crate::apply::writer::{Pipeline, Writer, answer, value_of};
+use crate::apply::writer::{Pipeline, Writer, answer};
 use crate::batch::{NetEffects, OrderedChanges, Step};
-use crate::model::change::{OldRow, RowChange, Truncate};
+use crate::model::change::Truncate;
 use crate::model::row::Row;
 use crate::model::table::TableId;
 use crate::pg::client::Client;
@@ -400,6 +403,13 @@ impl<'a> Rows<'_, 'a> {
                 PlannedEffect::Insert(row) => {
                     self.insert_one(table, &target, &statement, row).await?;
                 }
+                // Of a table that is loaded in part, any row may not be there yet.
+                PlannedEffect::UpdateOrInsert | PlannedEffect::Delete if target.is_partial() => {
+                    self.send(Effect::Removed, &target, &statement, values).await?;
+                }
+                PlannedEffect::Remember => {
+                    self.send(Effect::Removed, &target, &statement, values).await?;
+                }
                 PlannedEffect::UpdateOrInsert => {
                     let effect = Effect::UpdatedOrInserted { table };
                     self.send(effect, &target, &statement, values).await?;
@@ -420,125 +430,4 @@ impl<'a> Rows<'_, 'a> {
 struct Upserted {
     rows: u64,
     fresh: u64,
-}
-
-/// The shape of a row statement inside one step.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Shape {
-    Insert,
-    Update { mask: Mask, find: Find },
-    UpdateOrInsert { mask: Mask, find: Find },
-    Replace { sent: Mask, find: Find },
-    Delete { find: Find },
-}
-
-impl Shape {
-    fn sql(&self, target: &Target) -> String {
-        match self {
-            Shape::Insert => statement::insert_row(target),
-            Shape::Update { mask, find } => statement::update_row(target, mask, *find),
-            Shape::UpdateOrInsert { mask, find } => {
-                statement::update_or_insert_row(target, mask, *find)
-            }
-            Shape::Replace { sent, find } => statement::replace_row(target, sent, *find),
-            Shape::Delete { find } => statement::delete_row(target, *find),
-        }
-    }
-}
-
-enum PlannedEffect<'a> {
-    Insert(&'a Row),
-    UpdateOrInsert,
-    Update,
-    Delete,
-}
-
-struct Planned<'a> {
-    shape: Shape,
-    values: Vec<WireValue<'a>>,
-    effect: PlannedEffect<'a>,
-}
-
-/// One change as one row statement; none where it changes nothing that is written.
-fn plan_change<'a>(target: &Target, change: &'a RowChange) -> Option<Planned<'a>> {
-    match change {
-        RowChange::Insert { new } if new.is_complete() => Some(Planned {
-            shape: Shape::Insert,
-            values: Vec::new(),
-            effect: PlannedEffect::Insert(new),
-        }),
-        // A row that enters a filter without all its values: an update of a missing row.
-        RowChange::Insert { new } => plan_update(target, None, new),
-        RowChange::Update { old, new } => plan_update(target, old.as_ref(), new),
-        RowChange::Delete { old } => {
-            let find = find_by(target);
-            Some(Planned {
-                shape: Shape::Delete { find },
-                values: found_values(target, find, old.row()),
-                effect: PlannedEffect::Delete,
-            })
-        }
-    }
-}
-
-fn plan_update<'a>(target: &Target, old: Option<&'a OldRow>, new: &'a Row) -> Option<Planned<'a>> {
-    let find = find_by(target);
-    let before = old.map_or(new, OldRow::row);
-    let mut mask = sent_mask(target, new);
-    // A key that changes is set, too.
-    mask.extend(target.key.iter().filter(|&&index| {
-        let after = value_of(target, new, index);
-        !after.is_unchanged() && after != value_of(target, before, index)
-    }));
-    mask.sort_unstable();
-    if target.has_unsettable() || mask.iter().any(|&i| target.columns[i].is_identity_always) {
-        return Some(plan_replace(target, find, before, new));
-    }
-    if mask.is_empty() {
-        return None;
-    }
-    let is_complete = new.is_complete();
-    let mut values =
-        if is_complete { values_of(target, new) } else { values_at(target, new, &mask) };
-    values.extend(found_values(target, find, before));
-    let (shape, effect) = if is_complete {
-        (Shape::UpdateOrInsert { mask, find }, PlannedEffect::UpdateOrInsert)
-    } else {
-        (Shape::Update { mask, find }, PlannedEffect::Update)
-    };
-    Some(Planned { shape, values, effect })
-}
-
-fn plan_replace<'a>(target: &Target, find: Find, before: &'a Row, new: &'a Row) -> Planned<'a> {
-    let mut sent: Mask = (0..target.columns.len()).collect();
-    sent.retain(|&index| !value_of(target, new, index).is_unchanged());
-    let mut values = values_at(target, new, &sent);
-    values.extend(found_values(target, find, before));
-    Planned { shape: Shape::Replace { sent, find }, values, effect: PlannedEffect::Update }
-}
-
-fn find_by(target: &Target) -> Find {
-    if target.key.is_empty() { Find::Equal } else { Find::Key }
-}
-
-fn found_values<'a>(target: &Target, find: Find, row: &'a Row) -> Vec<WireValue<'a>> {
-    match find {
-        Find::Key => values_at(target, row, &target.key),
-        Find::Equal => values_of(target, row),
-    }
-}
-
-fn values_at<'a>(target: &Target, row: &'a Row, columns: &[usize]) -> Vec<WireValue<'a>> {
-    columns.iter().map(|&index| WireValue(value_of(target, row, index))).collect()
-}
-
-fn values_of<'a>(target: &Target, row: &'a Row) -> Vec<WireValue<'a>> {
-    (0..target.columns.len()).map(|index| WireValue(value_of(target, row, index))).collect()
-}
-
-/// The columns that an update of this row sets: sent, not of the key, not the server's own.
-fn sent_mask(target: &Target, row: &Row) -> Mask {
-    let mut mask = statement::full_mask(target);
-    mask.retain(|&index| !value_of(target, row, index).is_unchanged());
-    mask
 }

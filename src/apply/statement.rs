@@ -88,11 +88,11 @@ fn key_equals_parameters(target: &Target, first: usize) -> String {
 }
 
 /// `$n::type`, so that a parameter has its column's type wherever it stands.
-fn typed(target: &Target, index: usize, number: usize) -> String {
+pub(super) fn typed(target: &Target, index: usize, number: usize) -> String {
     format!("${number}::{}", target.columns[index].type_name)
 }
 
-fn set_parameters(target: &Target, mask: &[usize]) -> String {
+pub(super) fn set_parameters(target: &Target, mask: &[usize]) -> String {
     mask.iter()
         .enumerate()
         .map(|(offset, &index)| {
@@ -113,7 +113,7 @@ pub enum Find {
     Equal,
 }
 
-fn finding(target: &Target, find: Find, first: usize) -> String {
+pub(super) fn finding(target: &Target, find: Find, first: usize) -> String {
     match find {
         Find::Key => key_equals_parameters(target, first),
         Find::Equal => one_equal_row(target, first),
@@ -316,6 +316,7 @@ mod tests {
             has_arbiter: true,
             is_partitioned: false,
             policy: FoldPolicy::Fold,
+            remember: None,
         }
     }
 

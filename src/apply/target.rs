@@ -28,6 +28,9 @@ pub struct Target {
     pub has_arbiter: bool,
     pub is_partitioned: bool,
     pub policy: FoldPolicy,
+    /// The table is loaded in part: the head of the statement that writes down the key of a row which
+    /// an update could not make.
+    pub remember: Option<String>,
 }
 
 /// What decides how freely a table's changes may be rearranged, besides its indexes.
@@ -70,7 +73,17 @@ impl Target {
             has_arbiter: mapping.arbiter.is_ok(),
             is_partitioned: mapping.is_partitioned,
             policy,
+            remember: None,
         }
+    }
+
+    /// The same table while it is loaded in part: row by row, and a row may not be there yet.
+    pub fn into_partial(self, remember: String) -> Target {
+        Target { policy: FoldPolicy::TableOrder, remember: Some(remember), ..self }
+    }
+
+    pub fn is_partial(&self) -> bool {
+        self.remember.is_some()
     }
 
     pub fn has_identity_always(&self) -> bool {

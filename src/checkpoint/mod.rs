@@ -15,6 +15,8 @@
 //!   restart resumes from this row and from nothing else.
 //! * [`tables`], [`schema`]: what the destination remembers of each table, and the schema that
 //!   holds it all.
+//! * [`chunks`], [`missing`], [`catch_up`]: how far copies are that are not complete, and the second slot's position
+//!   while tables are copied beside the stream.
 //! * [`requests`]: what operators ask of the agent, and what came of it.
 //! * [`record`]: the bytes of the local mirror: versioned, checksummed, pure. Only states that are
 //!   durable at the destination have a record.
@@ -25,8 +27,11 @@
 //!
 //! **Invariant:** nothing here knows when it is called.
 
+pub mod catch_up;
+pub mod chunks;
 mod disk;
 pub mod local;
+pub mod missing;
 pub mod record;
 pub mod requests;
 pub mod row;

@@ -53,6 +53,16 @@ pub struct LastCommit {
 }
 
 impl LastCommit {
+    /// From the three columns of a row, which are all there or none.
+    pub fn from_columns(
+        commit_lsn: Option<PgLsn>,
+        xid: Option<i64>,
+        time: Option<SystemTime>,
+    ) -> Option<LastCommit> {
+        let ((commit_lsn, xid), time) = commit_lsn.zip(xid).zip(time)?;
+        Some(LastCommit { commit_lsn: commit_lsn.into(), xid, time: time.into() })
+    }
+
     /// Whether `sent`, the last transaction that the source sent again and that was skipped, fits a
     /// history whose last applied commit is this one. An earlier one does: the slot was behind it,
     /// and what lies between had nothing for us.
@@ -176,22 +186,14 @@ pub async fn read(
         sql.table()
     );
     let row = client.query_opt(&query, &[&sql.pipeline]).await?;
-    Ok(row.map(|row| {
-        let commit_lsn: Option<PgLsn> = row.get(6);
-        let xid: Option<i64> = row.get(7);
-        let time: Option<SystemTime> = row.get(8);
-        let last_commit = commit_lsn.zip(xid).zip(time).map(|((commit_lsn, xid), time)| {
-            LastCommit { commit_lsn: commit_lsn.into(), xid, time: time.into() }
-        });
-        Checkpoint {
-            epoch: row.get(0),
-            applied_lsn: row.get::<_, Option<PgLsn>>(1).map(Lsn::from),
-            source_system_identifier: row.get(2),
-            timeline: row.get(3),
-            slot: row.get(4),
-            owned_publications: row.get(5),
-            last_commit,
-        }
+    Ok(row.map(|row| Checkpoint {
+        epoch: row.get(0),
+        applied_lsn: row.get::<_, Option<PgLsn>>(1).map(Lsn::from),
+        source_system_identifier: row.get(2),
+        timeline: row.get(3),
+        slot: row.get(4),
+        owned_publications: row.get(5),
+        last_commit: LastCommit::from_columns(row.get(6), row.get(7), row.get(8)),
     }))
 }
 
@@ -447,6 +449,9 @@ pub async fn forget(
     let (schema, pipeline) = (identifier(&sql.schema), literal(&sql.pipeline));
     let text = format!(
         "{}; DELETE FROM {schema}.requests WHERE pipeline = {pipeline}; \
+         DELETE FROM {schema}.chunks WHERE pipeline = {pipeline}; \
+         DELETE FROM {schema}.missing WHERE pipeline = {pipeline}; \
+         DELETE FROM {schema}.catch_up WHERE pipeline = {pipeline}; \
          DELETE FROM {schema}.tables WHERE pipeline = {pipeline}; \
          DELETE FROM {schema}.checkpoint WHERE pipeline = {pipeline}; COMMIT",
         sql.guarded_begin_text(epoch)

@@ -6,10 +6,13 @@ use crate::checkpoint::CheckpointError;
 use crate::pg::ident::{identifier, literal};
 
 /// Version of the layout in `sql/schema.sql`.
-const STATE_VERSION: i32 = 2;
+const STATE_VERSION: i32 = 3;
 
 const SCHEMA_SQL: &str = include_str!("sql/schema.sql");
-const UPGRADE_1_TO_2_SQL: &str = include_str!("sql/upgrade_1_to_2.sql");
+
+/// Each brings the state from the version at its place, counted from 1, to the next.
+const UPGRADES_SQL: [&str; 2] =
+    [include_str!("sql/upgrade_1_to_2.sql"), include_str!("sql/upgrade_2_to_3.sql")];
 
 /// Serializes concurrent first starts: `CREATE … IF NOT EXISTS` races against itself in Postgres.
 const BOOTSTRAP_LOCK: &str = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('sync-agent state schema', 0))";
@@ -66,9 +69,14 @@ pub async fn ensure(client: &Client, schema: &str) -> Result<(), CheckpointError
     if found > STATE_VERSION {
         return Err(CheckpointError::NewerState { schema: schema.to_owned(), found });
     }
-    if found == 1 {
-        // Every statement of it may run twice: two agents that start at once both may.
-        let sql = UPGRADE_1_TO_2_SQL.replace("{schema}", &identifier(schema));
+    let upgrades: Vec<String> = (1..)
+        .zip(UPGRADES_SQL)
+        .filter(|(from, _)| *from >= found)
+        .map(|(_, sql)| sql.replace("{schema}", &identifier(schema)))
+        .collect();
+    if !upgrades.is_empty() {
+        // Every statement may run twice: two agents that start at once both may.
+        let sql = upgrades.join("; ");
         client.batch_execute(&format!("{BOOTSTRAP_LOCK}; {sql}")).await?;
         tracing::info!(schema, from = found, to = STATE_VERSION, "state schema upgraded");
     }

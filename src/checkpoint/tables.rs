@@ -5,8 +5,8 @@ use std::time::SystemTime;
 use tokio_postgres::types::PgLsn;
 use tokio_postgres::{Client, Row};
 
-use crate::checkpoint::CheckpointError;
 use crate::checkpoint::shape::SourceShape;
+use crate::checkpoint::{CheckpointError, chunks};
 use crate::pg::ident::{QualifiedName, identifier, literal};
 use crate::pg::lsn::Lsn;
 use crate::pg::oid::Oid;
@@ -21,6 +21,9 @@ pub enum CopyState {
     Replacing,
     /// Chosen; its copy may have begun, into a table that held rows before: they stay.
     Merging,
+    /// All rows as of `copied_lsn` are at the destination; later changes come by the second slot,
+    /// until the stream takes the table over.
+    CatchingUp,
     /// All rows as of `copied_lsn` are at the destination; later changes come from the stream.
     Copied,
 }
@@ -29,6 +32,7 @@ impl CopyState {
     fn of(text: &str) -> CopyState {
         match text {
             "copied" => CopyState::Copied,
+            "catching_up" => CopyState::CatchingUp,
             "replacing" => CopyState::Replacing,
             "merging" => CopyState::Merging,
             _ => CopyState::Copying,
@@ -40,6 +44,7 @@ impl CopyState {
             CopyState::Copying => "copying",
             CopyState::Replacing => "replacing",
             CopyState::Merging => "merging",
+            CopyState::CatchingUp => "catching_up",
             CopyState::Copied => "copied",
         }
     }
@@ -51,7 +56,8 @@ pub struct TableRecord {
     pub source: QualifiedName,
     pub destination: QualifiedName,
     pub state: CopyState,
-    /// The consistent point its rows were copied at: earlier transactions are in the copy.
+    /// The consistent point its rows were copied at, or are being copied at: earlier transactions are
+    /// in the copy.
     pub copied_lsn: Option<Lsn>,
     /// The agent created the destination's table.
     pub created: bool,
@@ -72,6 +78,8 @@ pub struct TableRecord {
     pub finished: bool,
     /// The source's columns as they were judged last; `None` for records of an earlier version.
     pub source_shape: Option<SourceShape>,
+    /// It is copied beside the stream: its changes come by the second slot, and not by the first.
+    pub beside: bool,
     /// The destination's table: `None` until it was looked at, 0 once it was found replaced.
     pub destination_oid: Option<Oid>,
 }
@@ -82,7 +90,7 @@ pub async fn read_all(
     schema: &str,
     pipeline: &str,
 ) -> Result<Vec<TableRecord>, CheckpointError> {
-    // The last six came with version 2 of the state: read by name, so that a look does not fail
+    // The last seven came with versions 2 and 3 of the state: read by name, so that a look does not fail
     // on state that the next `run` upgrades.
     let query = format!(
         "SELECT t.source_schema, t.source_table, t.destination_schema, t.destination_table, \
@@ -91,7 +99,8 @@ pub async fn read_all(
          CASE WHEN pg_catalog.jsonb_typeof(j.row -> 'partitions') = 'array' THEN \
          ARRAY(SELECT pg_catalog.jsonb_array_elements_text(j.row -> 'partitions')::oid) END, \
          coalesce((j.row ->> 'finished')::boolean, true), \
-         j.row ->> 'source_shape', (j.row ->> 'destination_oid')::oid \
+         j.row ->> 'source_shape', (j.row ->> 'destination_oid')::oid, \
+         coalesce((j.row ->> 'beside')::boolean, false) \
          FROM {}.tables t CROSS JOIN LATERAL (SELECT pg_catalog.to_jsonb(t)) AS j (row) \
          WHERE t.pipeline = $1 ORDER BY 1, 2",
         identifier(schema)
@@ -119,6 +128,7 @@ fn from_row(row: &Row) -> TableRecord {
         finished: row.get(15),
         source_shape: row.get::<_, Option<&str>>(16).and_then(SourceShape::from_text),
         destination_oid: row.get(17),
+        beside: row.get(18),
     }
 }
 
@@ -170,11 +180,13 @@ pub fn write_text(schema: &str, pipeline: &str, record: &TableRecord) -> String 
         record.finished.to_string(),
         record.source_shape.as_ref().map_or_else(null, |shape| literal(&shape.to_text())),
         record.destination_oid.map_or_else(null, |oid| oid.to_string()),
+        record.beside.to_string(),
     ];
     format!(
         "INSERT INTO {}.tables (pipeline, source_schema, source_table, destination_schema, \
          destination_table, state, copied_lsn, created, fingerprint, known_columns, rows, bytes, \
-         copied_at, source_oid, published, partitions, finished, source_shape, destination_oid) VALUES ({}) ON CONFLICT (pipeline, source_schema, source_table) DO UPDATE SET \
+         copied_at, source_oid, published, partitions, finished, source_shape, destination_oid, \
+         beside) VALUES ({}) ON CONFLICT (pipeline, source_schema, source_table) DO UPDATE SET \
          destination_schema = excluded.destination_schema, \
          destination_table = excluded.destination_table, state = excluded.state, \
          copied_lsn = excluded.copied_lsn, created = excluded.created, \
@@ -182,7 +194,8 @@ pub fn write_text(schema: &str, pipeline: &str, record: &TableRecord) -> String 
          rows = excluded.rows, bytes = excluded.bytes, copied_at = excluded.copied_at, \
          source_oid = excluded.source_oid, published = excluded.published, \
          partitions = excluded.partitions, finished = excluded.finished, \
-         source_shape = excluded.source_shape, destination_oid = excluded.destination_oid",
+         source_shape = excluded.source_shape, destination_oid = excluded.destination_oid, \
+         beside = excluded.beside",
         identifier(schema),
         values.join(", ")
     )
@@ -238,11 +251,26 @@ pub fn reopen_text(
         .collect();
     format!(
         "UPDATE {}.tables SET state = {}, copied_lsn = NULL, copied_at = NULL, rows = 0, \
-         bytes = 0 WHERE pipeline = {} AND (source_schema, source_table) IN ({})",
+         bytes = 0, beside = false WHERE pipeline = {} AND (source_schema, source_table) IN ({}); {}",
         identifier(schema),
         literal(state.as_str()),
         literal(pipeline),
-        names.join(", ")
+        names.join(", "),
+        chunks::forget_text(schema, pipeline, sources)
+    )
+}
+
+/// Hands the tables that were copied beside the stream over to it: what stands before `reached` they
+/// have. The caller has begun a guarded transaction.
+pub fn hand_over_text(schema: &str, pipeline: &str, reached: Lsn) -> String {
+    format!(
+        "UPDATE {}.tables SET state = {}, beside = false, copied_lsn = {} \
+         WHERE pipeline = {} AND state = {}",
+        identifier(schema),
+        literal(CopyState::Copied.as_str()),
+        literal(&reached.to_string()),
+        literal(pipeline),
+        literal(CopyState::CatchingUp.as_str()),
     )
 }
 
@@ -285,10 +313,11 @@ pub fn forget_text(schema: &str, pipeline: &str, sources: &[QualifiedName]) -> S
         .map(|name| format!("({}, {})", literal(&name.schema), literal(&name.name)))
         .collect();
     format!(
-        "DELETE FROM {}.tables WHERE pipeline = {} AND (source_schema, source_table) IN ({})",
+        "DELETE FROM {}.tables WHERE pipeline = {} AND (source_schema, source_table) IN ({}); {}",
         identifier(schema),
         literal(pipeline),
-        names.join(", ")
+        names.join(", "),
+        chunks::forget_text(schema, pipeline, sources)
     )
 }
 

@@ -5,7 +5,7 @@
 //!     ├─ first contact: row without position ─► publications ─► slot ─► position recorded
 //!     └─ resume: publications brought up to date
 //!                  ─► copy what is pending, at the slot's point or a later one of its own
-//!                      ─► stream from the checkpoint
+//!                      ─► stream from the checkpoint, new tables being copied beside it
 //! ```
 //!
 //! Why is the row committed before the slot exists? A crash between the two would leave a slot that
@@ -14,8 +14,10 @@
 //!
 //! **Invariant:** nothing is created on either side before preflight has found nothing wrong.
 
+mod beside;
 mod copying;
 mod entry;
+mod leg;
 mod publishing;
 mod slot;
 mod streaming;
@@ -26,17 +28,18 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::checkpoint::Store;
 use crate::checkpoint::requests as checkpoint_requests;
-use crate::checkpoint::row::Checkpoint;
+use crate::checkpoint::row::{self, Checkpoint};
 use crate::checkpoint::tables::{self, TableRecord};
+use crate::checkpoint::{Store, chunks};
 use crate::model::finding::Side;
+use crate::pg::catalog::TableInfo;
 use crate::pg::client::{CancelHandle, Client};
 use crate::pg::ident::QualifiedName;
 use crate::pg::lsn::Lsn;
 use crate::pg::oid::Oid;
 use crate::pipeline::context::Context;
-use crate::pipeline::copy::CopyEnd;
+use crate::pipeline::copy::{Authority, CopyEnd};
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::foreign_keys::Building;
 use crate::pipeline::lease::Lease;
@@ -48,6 +51,7 @@ use crate::pipeline::run::RunOptions;
 use crate::pipeline::selection::Selection;
 use crate::pipeline::status::State;
 use crate::pipeline::watch::Watch;
+use crate::snapshot::ConsistentPoint;
 use crate::wire::Session;
 
 /// How long what comes before the stream may take to end in order once it shall stop: long enough
@@ -72,6 +76,9 @@ pub struct Memory {
     pub has_superseded: bool,
     /// Up to the transaction at this position the stream runs in text.
     pub as_text_through: Option<Lsn>,
+    /// The last attempt ended by what was copied beside its stream: that the stream itself came further
+    /// says nothing then.
+    pub has_failed_beside: bool,
     /// Tables left aside that were spoken of.
     pub told: BTreeSet<QualifiedName>,
     /// Publications, by OID, that our position in the stream has passed the creation of.
@@ -101,8 +108,10 @@ impl Reached {
 pub enum AttemptEnd {
     Shutdown,
     CaughtUp,
-    /// What it stood on has changed (tables, publications): the next one looks anew, at once.
+    /// What it stood on has changed (tables, publications): the next one looks anew.
     Again,
+    /// The same, and it has come further by that: the next one follows at once.
+    Further,
 }
 
 /// One attempt's surroundings.
@@ -118,6 +127,7 @@ pub struct Attempt<'a> {
 impl Attempt<'_> {
     pub async fn run(mut self) -> Result<AttemptEnd, PipelineError> {
         let shutdown = self.shutdown;
+        self.memory.has_failed_beside = false;
         let ready = tokio::select! {
             biased;
             // Nothing is in hand yet: what is dropped here is rolled back by the servers.
@@ -190,6 +200,8 @@ impl Attempt<'_> {
             self.options.keep_old_rows,
         )
         .await?;
+        let (source, destination) = (&held.source, &held.destination);
+        let records = beside::settle(context, source, destination, epoch, look, records).await?;
         let Some(published) = self.publish(held, look, records).await? else {
             return Ok(Begun::End(AttemptEnd::Again));
         };
@@ -211,19 +223,35 @@ impl Attempt<'_> {
             let watch = published.watch(context, held, records.clone());
             let planner = planner(records);
             self.building(held, &planner).ensure_partitions(&held.destination).await?;
-            let start = streaming::Start { applied_lsn, publications, stage: Some(stage) };
+            let start =
+                streaming::Start { applied_lsn, publications, stage: Some(stage), beside: None };
             return Ok(Begun::Stream(Box::new((start, planner, watch))));
         }
         let pending = pending::pending(&look.selection.tables, &records);
-        if !pending.is_empty() {
-            let planner = planner(records);
-            let what = copying::What {
+        if first_point.is_none() && self.is_for_beside(held, &records, &pending).await? {
+            let basis = beside::Basis {
+                look,
+                authority: Authority { epoch, has_replica_role: look.has_replica_role },
                 pending,
+                publications: &published.publications,
                 membership: &published.membership,
                 choice: &published.choice,
+                alone_until: self.memory.alone_until,
+                has_failover: slot::wants_failover(look),
             };
-            let copied = self.copy(held, look, first_point, what, &planner).await?;
-            if copied == CopyEnd::Shutdown {
+            let beside = Some(Box::new(beside::Beside::new(context, basis).await?));
+            let watch = published.watch(context, held, records.clone());
+            let planner = planner(records);
+            self.building(held, &planner).ensure_partitions(&held.destination).await?;
+            let publications = published.publications;
+            let start = streaming::Start { applied_lsn, publications, stage: None, beside };
+            return Ok(Begun::Stream(Box::new((start, planner, watch))));
+        }
+        if !pending.is_empty() {
+            let planner = planner(records);
+            let copied =
+                self.copy(held, look, (applied_lsn, first_point), &published, &planner, &pending);
+            if Box::pin(copied).await? == CopyEnd::Shutdown {
                 return Ok(SHUT_DOWN);
             }
             context.board.went_on(State::CatchingUp, "the copy is complete");
@@ -243,8 +271,81 @@ impl Attempt<'_> {
         let watch = published.watch(context, held, records.clone());
         let planner = planner(records);
         let publications = published.publications;
-        let start = streaming::Start { applied_lsn, publications, stage: None };
+        // A copy that was cut off has moved the position on its way.
+        let applied_lsn = self.position(held).await?.unwrap_or(applied_lsn);
+        let start = streaming::Start { applied_lsn, publications, stage: None, beside: None };
         Ok(Begun::Stream(Box::new((start, planner, watch))))
+    }
+
+    async fn position(&self, held: &mut Held) -> Result<Option<Lsn>, PipelineError> {
+        if let Some(row) = row::read(&held.destination, &self.context.checkpoint).await? {
+            held.checkpoint = row;
+        }
+        Ok(held.checkpoint.applied_lsn)
+    }
+
+    /// Whether tables are to be copied while others stream on: not where nothing streams yet, and not
+    /// the rest of a copy that was to come before the stream.
+    async fn is_for_beside(
+        &self,
+        held: &Held,
+        records: &[TableRecord],
+        pending: &[TableInfo],
+    ) -> Result<bool, PipelineError> {
+        if records.iter().any(|record| record.beside) {
+            return Ok(true);
+        }
+        let copies_data = self.context.settings.snapshot.copy_data;
+        if pending.is_empty() || !copying::is_at_work(records) || !copies_data {
+            return Ok(false);
+        }
+        let sql = &self.context.checkpoint;
+        let loaded = chunks::read_all(&held.destination, &sql.schema, &sql.pipeline).await?;
+        Ok(loaded.is_empty())
+    }
+
+    /// Copies before the stream: at the new slot's point, or at a later one that the stream is brought
+    /// up to.
+    async fn copy(
+        &self,
+        held: &Held,
+        look: &Look,
+        (applied_lsn, first_point): (Lsn, Option<ConsistentPoint>),
+        published: &publishing::Published,
+        planner: &Planner,
+        pending: &[TableInfo],
+    ) -> Result<CopyEnd, PipelineError> {
+        let epoch = held.checkpoint.epoch;
+        let copying = copying::Copying {
+            context: self.context,
+            source: &held.source,
+            destination: &held.destination,
+            planner,
+            pending,
+            membership: &published.membership,
+            choice: &published.choice,
+            authority: Authority { epoch, has_replica_role: look.has_replica_role },
+            is_beside: false,
+            shutdown: self.shutdown,
+        };
+        if let Some(point) = first_point {
+            return copying.at_first(point).await;
+        }
+        let record = self.record(held, look, applied_lsn);
+        let leg = leg::Leg {
+            context: self.context,
+            source: &held.source,
+            destination: &held.destination,
+            epoch,
+            has_replica_role: look.has_replica_role,
+            tables: &look.selection.tables,
+            publications: &published.publications,
+            slot: &self.context.settings.source.slot,
+            course: leg::Course::Main(Arc::clone(self.store), record),
+            alone_until: self.memory.alone_until,
+            stop: self.shutdown,
+        };
+        copying.later(&leg).await
     }
 
     fn building<'b>(&'b self, held: &'b Held, planner: &'b Planner) -> Building<'b> {

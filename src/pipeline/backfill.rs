@@ -343,10 +343,12 @@ impl Backfill<'_> {
             planner: &planner,
             membership: &Membership::default(),
             epoch: held.epoch,
+            is_beside: false,
         };
+        let start = copy::Start { point_lsn: point.lsn, resumed: &copy::Resumed::default() };
         let count = pending.len();
         context.board.set_state(State::Copying, format!("copying {count} tables"));
-        let jobs = preparation.prepare(&pending).await?;
+        let jobs = preparation.prepare(&pending, start).await?;
         let copy = copy::Copy {
             context,
             point,

@@ -48,6 +48,11 @@ impl Context {
         Context { settings, board, source, destination, checkpoint, established }
     }
 
+    /// The same for what is copied beside the stream: it does not speak for the pipeline.
+    pub fn beside(&self) -> Context {
+        Context { board: self.board.beside(), ..self.clone() }
+    }
+
     pub fn is_established(&self) -> bool {
         self.established.load(Ordering::Relaxed)
     }

@@ -185,6 +185,7 @@ fn table(record: &TableRecord, is_streaming: bool, insert_only: bool) -> TableSt
         destination: Some(table_label(&record.destination)),
         state: match record.state {
             CopyState::Copying | CopyState::Replacing | CopyState::Merging => TableState::Copying,
+            CopyState::CatchingUp => TableState::CatchingUp,
             CopyState::Copied if is_streaming => TableState::Ready,
             CopyState::Copied => TableState::Copied,
         },

@@ -46,6 +46,7 @@ pub async fn adopt(
             finished: true,
             source_shape: Some(SourceShape::of(info)),
             destination_oid: None,
+            beside: false,
         };
         membership.fill(&mut record);
         statements.push(tables::write_text(&sql.schema, &sql.pipeline, &record));
@@ -79,9 +80,10 @@ pub async fn described_again(
 /// Tables whose rows are not at the destination yet.
 pub fn pending(tables: &[TableInfo], records: &[TableRecord]) -> Vec<TableInfo> {
     let is_copied = |table: &&TableInfo| {
-        records
-            .iter()
-            .any(|record| record.source == table.name && record.state == CopyState::Copied)
+        records.iter().any(|record| {
+            record.source == table.name
+                && matches!(record.state, CopyState::Copied | CopyState::CatchingUp)
+        })
     };
     tables.iter().filter(|table| !is_copied(table)).cloned().collect()
 }

@@ -229,6 +229,7 @@ mod tests {
             finished: true,
             source_shape: None,
             destination_oid: None,
+            beside: false,
         }
     }
 

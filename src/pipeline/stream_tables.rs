@@ -127,10 +127,33 @@ pub enum Restart {
     LookAgain,
 }
 
+/// Which tables' changes count in a stream.
+#[derive(Clone, Debug, Default)]
+pub struct Scope {
+    /// The second slot's stream: those that are copied beside the first.
+    pub is_beside: bool,
+    /// Tables that are loaded in part, each with the head of the statement that writes down the key of a
+    /// row which it lacks.
+    pub partial: HashMap<QualifiedName, String>,
+}
+
+impl Scope {
+    pub fn has(&self, record: &TableRecord) -> bool {
+        match record.state {
+            CopyState::Copied => !self.is_beside,
+            CopyState::CatchingUp => self.is_beside,
+            CopyState::Copying | CopyState::Replacing | CopyState::Merging => {
+                self.partial.contains_key(&record.source)
+            }
+        }
+    }
+}
+
 /// The tables of one stream.
 #[derive(Debug)]
 pub struct StreamTables {
     planner: Planner,
+    scope: Scope,
     targets: Targets,
     names: SourceNames,
     looks: Looks,
@@ -143,9 +166,16 @@ pub struct StreamTables {
 }
 
 impl StreamTables {
-    pub fn new(planner: Planner, targets: Targets, looks: Looks, is_binary: bool) -> StreamTables {
+    pub fn new(
+        planner: Planner,
+        scope: Scope,
+        targets: Targets,
+        looks: Looks,
+        is_binary: bool,
+    ) -> StreamTables {
         StreamTables {
             planner,
+            scope,
             targets,
             names: SourceNames::default(),
             looks,
@@ -168,7 +198,8 @@ impl StreamTables {
 
     /// Source names of the tables that are followed.
     pub fn followed(&self) -> Vec<QualifiedName> {
-        self.planner.recorded().cloned().collect()
+        let records = self.planner.records().filter(|record| self.scope.has(record));
+        records.map(|record| record.source.clone()).collect()
     }
 
     /// The plan of a table as described, if it was made already. A description that was sent again
@@ -203,8 +234,8 @@ impl StreamTables {
             tracing::debug!(table = %table.name, "published but not selected: left aside");
             return ignored();
         };
-        if record.state != CopyState::Copied {
-            tracing::debug!(table = %table.name, "still to be copied: its copy has these changes");
+        if !self.scope.has(&record) {
+            tracing::debug!(table = %table.name, "its copy has these changes, or another stream");
             return ignored();
         }
         if let Some(copied_lsn) = record.copied_lsn.filter(|copied_lsn| commit_lsn < *copied_lsn) {
@@ -307,7 +338,10 @@ impl StreamTables {
     }
 
     fn follow(&mut self, table: &Arc<Table>, record: &TableRecord, plan: TablePlan) -> StreamTable {
-        let TablePlan { transform, target, .. } = plan;
+        let TablePlan { transform, mut target, .. } = plan;
+        if let Some(remember) = self.scope.partial.get(&table.name) {
+            target = target.into_partial(remember.clone());
+        }
         self.names.insert(table.id, table.name.clone());
         let policy = target.policy;
         self.targets.register(Arc::clone(transform.table()), Arc::new(target));

@@ -62,6 +62,7 @@ pub async fn supervise(
         let error = match result {
             Ok(AttemptEnd::Shutdown) => return RunEnd::Shutdown,
             Ok(AttemptEnd::CaughtUp) => return RunEnd::CaughtUp,
+            Ok(AttemptEnd::Further) => continue,
             Ok(AttemptEnd::Again) => {
                 if context.board.status().positions.applied > started_at {
                     backoff.reset();
@@ -79,7 +80,8 @@ pub async fn supervise(
             Err(_) if shutdown.is_cancelled() => return RunEnd::Shutdown,
             Err(error) => error,
         };
-        if context.board.status().positions.applied > started_at {
+        let is_further = context.board.status().positions.applied > started_at;
+        if is_further && !memory.has_failed_beside {
             backoff.reset();
             log = ConditionLog::default();
         }

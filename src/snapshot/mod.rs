@@ -10,5 +10,5 @@ pub mod copy_out;
 pub mod plan;
 pub mod point;
 
-pub use plan::{Chunk, TableSize, plan_chunks};
+pub use plan::{Chunk, TableSize, missing_chunks, plan_chunks};
 pub use point::ConsistentPoint;

@@ -58,6 +58,42 @@ pub fn plan_chunks(size: TableSize, chunk_bytes: u64) -> Vec<Chunk> {
         .collect()
 }
 
+/// What `loaded` leaves of the chunks. Ranges of an earlier plan may be cut elsewhere.
+pub fn missing_chunks(chunks: &[Chunk], loaded: &[Chunk]) -> Vec<Chunk> {
+    let mut loaded = loaded.to_vec();
+    loaded.sort_by_key(|chunk| chunk.first_block);
+    let mut missing = Vec::new();
+    for chunk in chunks {
+        let mut first_block = chunk.first_block;
+        let mut is_covered = false;
+        for done in &loaded {
+            if chunk.end_block.is_some_and(|end| done.first_block >= end) {
+                break;
+            }
+            if done.end_block.is_some_and(|end| end <= first_block) {
+                continue;
+            }
+            if done.first_block > first_block {
+                missing.push(Chunk { first_block, end_block: Some(done.first_block) });
+            }
+            // Beyond the chunk's own end it is covered, too.
+            match done.end_block {
+                Some(end) if chunk.end_block.is_none_or(|chunk_end| end < chunk_end) => {
+                    first_block = end;
+                }
+                _ => {
+                    is_covered = true;
+                    break;
+                }
+            }
+        }
+        if !is_covered {
+            missing.push(Chunk { first_block, end_block: chunk.end_block });
+        }
+    }
+    missing
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -91,7 +127,45 @@ mod tests {
         assert_eq!(chunks[2], Chunk { first_block: 2, end_block: None });
     }
 
+    #[test]
+    fn what_is_loaded_is_not_missing() {
+        let range = |first_block, end_block| Chunk { first_block, end_block };
+        let plan = [range(0, Some(4)), range(4, Some(8)), range(8, None)];
+        assert_eq!(missing_chunks(&plan, &[]), plan);
+        assert_eq!(missing_chunks(&plan, &[range(0, None)]), []);
+        let loaded = [range(8, None), range(2, Some(5))];
+        assert_eq!(missing_chunks(&plan, &loaded), [range(0, Some(2)), range(5, Some(8))]);
+        assert_eq!(missing_chunks(&[Chunk::WHOLE], &[range(0, Some(3))]), [range(3, None)]);
+    }
+
+    fn cut(cuts: &std::collections::BTreeSet<u64>) -> Vec<Chunk> {
+        let firsts = std::iter::once(0).chain(cuts.iter().copied());
+        let ends = cuts.iter().copied().map(Some).chain(std::iter::once(None));
+        firsts.zip(ends).map(|(first_block, end_block)| Chunk { first_block, end_block }).collect()
+    }
+
+    fn covers(chunks: &[Chunk], block: u64) -> usize {
+        let holds = |chunk: &&Chunk| {
+            chunk.first_block <= block && chunk.end_block.is_none_or(|end| block < end)
+        };
+        chunks.iter().filter(holds).count()
+    }
+
     proptest! {
+        #[test]
+        fn loaded_and_missing_are_every_block_once(
+            cuts in proptest::collection::btree_set(1u64..40, 0..8),
+            earlier in proptest::collection::btree_set(1u64..40, 0..8),
+            kept in proptest::collection::vec(proptest::bool::ANY, 9),
+        ) {
+            let plan = cut(&cuts);
+            let loaded: Vec<Chunk> =
+                cut(&earlier).into_iter().zip(kept).filter(|(_, kept)| *kept).map(|(c, _)| c).collect();
+            let missing = missing_chunks(&plan, &loaded);
+            for block in 0..50 {
+                prop_assert_eq!(covers(&loaded, block) + covers(&missing, block), 1, "{}", block);
+            }
+        }
         #[test]
         fn chunks_cover_every_block_once(
             heap in 0u64..1 << 50,

@@ -90,9 +90,18 @@ impl ConsistentPoint {
     }
 }
 
-/// The name of the temporary slot that gives a later consistent point.
+/// The name of the second slot, by which tables catch up that are copied beside the stream.
 pub fn sync_slot_name(slot: &str) -> String {
+    suffixed(slot, "_sync")
+}
+
+/// The name of a temporary slot that only gives a later consistent point.
+pub fn point_slot_name(slot: &str) -> String {
+    suffixed(slot, "_point")
+}
+
+fn suffixed(slot: &str, suffix: &str) -> String {
     // 63 bytes is the longest slot name; the suffix must survive.
-    let stem: String = slot.chars().take(63 - "_sync".len()).collect();
-    format!("{stem}_sync")
+    let stem: String = slot.chars().take(63 - suffix.len()).collect();
+    format!("{stem}{suffix}")
 }

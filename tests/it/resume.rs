@@ -241,7 +241,8 @@ async fn state_of_the_first_version_is_upgraded_in_place() {
     destination
         .exec(
             "ALTER TABLE sync_agent.tables DROP COLUMN source_oid, DROP COLUMN published, \
-             DROP COLUMN partitions, DROP COLUMN finished; DROP TABLE sync_agent.requests; \
+             DROP COLUMN partitions, DROP COLUMN finished, DROP COLUMN beside; \
+             DROP TABLE sync_agent.requests, sync_agent.chunks, sync_agent.missing, sync_agent.catch_up; \
              UPDATE sync_agent.versions SET version = 1 WHERE component = 'state'",
         )
         .await;
@@ -251,7 +252,7 @@ async fn state_of_the_first_version_is_upgraded_in_place() {
     agent.start_and_stream().await;
     agent.caught_up().await;
     let version = "SELECT version FROM sync_agent.versions WHERE component = 'state'";
-    assert_eq!(destination.scalar(version).await, "2");
+    assert_eq!(destination.scalar(version).await, "3");
     assert_eq!(agent.terminate().await, Some(0));
     assert_same(&source, &destination, &["journal", "totals"]).await;
 }

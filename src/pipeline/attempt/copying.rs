@@ -1,84 +1,155 @@
-//! Copying what is not copied yet, at the slot's own point or at a later one.
+//! Copying what is not copied yet: at a slot's own point, or at a later one that the slot's stream is
+//! brought up to.
 
-use super::{Attempt, Held};
-use crate::checkpoint::tables::CopyState;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::leg::{Goal, Leg, LegEnd, lacking};
+use crate::checkpoint::chunks;
+use crate::checkpoint::tables::{self, CopyState, TableRecord};
 use crate::pg::catalog::TableInfo;
+use crate::pg::client::Client;
+use crate::pg::ident::QualifiedName;
 use crate::pipeline::choice::Choice;
-use crate::pipeline::copy::{self, CopyEnd, Preparation};
+use crate::pipeline::context::Context;
+use crate::pipeline::copy::{self, CopyEnd, Preparation, Resumed};
 use crate::pipeline::error::PipelineError;
-use crate::pipeline::look::Look;
 use crate::pipeline::membership::Membership;
 use crate::pipeline::pending;
 use crate::pipeline::planner::Planner;
-use crate::pipeline::slot_creation;
+use crate::pipeline::requests;
+use crate::pipeline::slot_creation::{self, SlotPlan};
 use crate::pipeline::status::{State, TableState};
 use crate::snapshot::ConsistentPoint;
+use crate::snapshot::point::point_slot_name;
 
-/// The tables to copy, and what is published of them.
+/// The tables to copy and by what right.
 #[derive(Debug)]
-pub(super) struct What<'a> {
-    pub(super) pending: Vec<TableInfo>,
+pub(super) struct Copying<'a> {
+    pub(super) context: &'a Context,
+    pub(super) source: &'a Arc<Client>,
+    pub(super) destination: &'a Arc<Client>,
+    pub(super) planner: &'a Planner,
+    pub(super) pending: &'a [TableInfo],
+    /// What is published of them.
     pub(super) membership: &'a Membership,
     pub(super) choice: &'a Choice,
+    pub(super) authority: copy::Authority,
+    /// By the second slot, while the pipeline streams.
+    pub(super) is_beside: bool,
+    pub(super) shutdown: &'a CancellationToken,
 }
 
-impl Attempt<'_> {
-    pub(super) async fn copy(
+impl Copying<'_> {
+    /// At the point of a slot that was made just now: nothing has happened since.
+    pub(super) async fn at_first(&self, point: ConsistentPoint) -> Result<CopyEnd, PipelineError> {
+        self.show_pending();
+        self.copy_at(point, &Resumed::default()).await
+    }
+
+    /// At a later point. Where a copy was cut off, what it has loaded stays, the leg applies everything
+    /// up to the point, and only what is missing is copied.
+    pub(super) async fn later(&self, leg: &Leg<'_>) -> Result<CopyEnd, PipelineError> {
+        self.show_pending();
+        loop {
+            let loaded = self.loaded().await?;
+            let resumed = self.preparation().resume(self.pending, &loaded).await?;
+            let Some(point) = self.later_point().await? else { return Ok(CopyEnd::Shutdown) };
+            if resumed.is_empty() {
+                return self.copy_at(point, &resumed).await;
+            }
+            let resumed = self.preparation().still_whole(&resumed, &loaded).await?;
+            let tables = self.pending.iter().filter(|info| resumed.has(info.oid)).count();
+            tracing::info!(tables, lsn = %point.lsn, "a copy that was cut off goes on");
+            match leg.run(Goal::Before(point.lsn), &resumed).await {
+                Ok(LegEnd::Reached) => return self.copy_at(point, &resumed).await,
+                Ok(LegEnd::Stopped) => {
+                    point.release().await;
+                    return Ok(CopyEnd::Shutdown);
+                }
+                Err(error) => self.start_over(error).await?,
+            }
+            point.release().await;
+        }
+    }
+
+    async fn loaded(&self) -> Result<Vec<chunks::LoadedChunk>, PipelineError> {
+        let sql = &self.context.checkpoint;
+        Ok(chunks::read_all(self.destination, &sql.schema, &sql.pipeline).await?)
+    }
+
+    /// A change that nothing can be made of without the whole table: it is copied anew. Any other error
+    /// stays one.
+    async fn start_over(&self, error: PipelineError) -> Result<(), PipelineError> {
+        let records: Vec<TableRecord> = self.planner.records().cloned().collect();
+        let Some(table) = lacking(&error, &records) else { return Err(error) };
+        tracing::warn!(%table, "a change needs a row that is not copied yet: the table starts over");
+        let sql = &self.context.checkpoint;
+        let is_merging =
+            |record: &TableRecord| record.source == *table && record.state == CopyState::Merging;
+        let state = match records.iter().any(is_merging) {
+            true => CopyState::Merging,
+            false => CopyState::Copying,
+        };
+        let names = std::slice::from_ref(table);
+        let reopen = tables::reopen_text(&sql.schema, &sql.pipeline, names, state);
+        let epoch = self.authority.epoch;
+        let text = format!("{}; {reopen}; COMMIT", sql.guarded_begin_text(epoch));
+        requests::guarded(self.context, self.destination, epoch, &text).await
+    }
+
+    fn show_pending(&self) {
+        let board = &self.context.board;
+        board.set_state(State::Copying, format!("copying {} tables", self.pending.len()));
+        for info in self.pending {
+            board.table_state(&info.name, TableState::Pending);
+        }
+    }
+
+    /// The snapshot of the slot's own point is gone; a temporary slot gives another one.
+    async fn later_point(&self) -> Result<Option<ConsistentPoint>, PipelineError> {
+        let session = self.context.replication_session().await?;
+        let name = point_slot_name(&self.context.settings.source.slot);
+        let plan = SlotPlan { name: &name, is_temporary: true, failover: false };
+        slot_creation::create(self.context, self.source, session, plan, self.shutdown).await
+    }
+
+    fn preparation(&self) -> Preparation<'_> {
+        Preparation {
+            context: self.context,
+            source: self.source,
+            destination: self.destination,
+            planner: self.planner,
+            membership: self.membership,
+            epoch: self.authority.epoch,
+            is_beside: self.is_beside,
+        }
+    }
+
+    async fn copy_at(
         &self,
-        held: &Held,
-        look: &Look,
-        first_point: Option<ConsistentPoint>,
-        what: What<'_>,
-        planner: &Planner,
+        point: ConsistentPoint,
+        resumed: &Resumed,
     ) -> Result<CopyEnd, PipelineError> {
         let context = self.context;
-        let What { pending, membership, choice } = what;
-        let count = pending.len();
-        context.board.set_state(State::Copying, format!("copying {count} tables"));
-        for info in &pending {
-            context.board.table_state(&info.name, TableState::Pending);
-        }
-        let point = match first_point {
-            Some(point) => point,
-            // The main slot's snapshot is gone; a temporary slot gives a point of its own, and the
-            // tables' earlier changes in the main stream are let go by.
-            None => {
-                let session = context.replication_session().await?;
-                let name = crate::snapshot::point::sync_slot_name(&context.settings.source.slot);
-                let plan =
-                    slot_creation::SlotPlan { name: &name, is_temporary: true, failover: false };
-                let made =
-                    slot_creation::create(context, &held.source, session, plan, self.shutdown);
-                let Some(point) = made.await? else { return Ok(CopyEnd::Shutdown) };
-                point
-            }
-        };
-        let mut pending = pending::described_again(&held.source, &pending).await?;
-        choice.narrow(&mut pending);
-        let preparation = Preparation {
-            context,
-            source: &held.source,
-            destination: &held.destination,
-            planner,
-            membership,
-            epoch: held.checkpoint.epoch,
-        };
+        let mut pending = pending::described_again(self.source, self.pending).await?;
+        self.choice.narrow(&mut pending);
         if !context.settings.snapshot.copy_data {
-            pending::adopt(context, &held.destination, &pending, membership, point.lsn).await?;
+            let (destination, membership) = (self.destination, self.membership);
+            pending::adopt(context, destination, &pending, membership, point.lsn).await?;
             point.release().await;
             return Ok(CopyEnd::Completed);
         }
-        let jobs = preparation.prepare(&pending).await;
-        let is_at_work = planner.records().any(|record| record.state == CopyState::Copied);
+        let start = copy::Start { point_lsn: point.lsn, resumed };
+        let jobs = self.preparation().prepare(&pending, start).await;
+        let is_at_work = self.planner.records().any(|record| record.state == CopyState::Copied);
         let jobs =
             jobs.map_err(|error| if is_at_work { self.held(error, &pending) } else { error })?;
         let copy = copy::Copy {
             context,
             point,
-            authority: copy::Authority {
-                epoch: held.checkpoint.epoch,
-                has_replica_role: look.has_replica_role,
-            },
+            authority: self.authority,
             timings: copy::Timings::default(),
             shutdown: self.shutdown,
         };
@@ -89,12 +160,19 @@ impl Attempt<'_> {
     /// until that is mended.
     fn held(&self, error: PipelineError, pending: &[TableInfo]) -> PipelineError {
         let PipelineError::Preflight(findings) = &error else { return error };
+        let destination_name =
+            |name: &QualifiedName| self.context.settings.destination_name(name).sql();
         let is_named = |info: &&TableInfo| {
-            let name = self.context.settings.destination_name(&info.name).sql();
+            let name = destination_name(&info.name);
             findings.iter().any(|finding| finding.object.contains(&name))
         };
         let Some(table) = pending.iter().find(is_named).or(pending.first()) else { return error };
         let message = format!("it cannot be copied: {error}");
         PipelineError::Schema { table: table.name.clone(), message, lsn: None }
     }
+}
+
+/// What a copy of a pipeline that streams stands on.
+pub(super) fn is_at_work(records: &[TableRecord]) -> bool {
+    records.iter().any(|record| record.state == CopyState::Copied)
 }

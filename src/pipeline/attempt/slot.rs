@@ -132,8 +132,7 @@ impl Attempt<'_> {
                         .map_err(PipelineError::query(Side::Source, "dropping our unused slot"))?;
                 }
                 let session = std::mem::replace(replication, context.replication_session().await?);
-                let failover =
-                    look.source_facts.major_version() >= 17 && !look.source_facts.in_recovery;
+                let failover = wants_failover(look);
                 let plan = slot_creation::SlotPlan { name: slot, is_temporary: false, failover };
                 let Some(point) =
                     slot_creation::create(context, &held.source, session, plan, self.shutdown)
@@ -146,4 +145,9 @@ impl Attempt<'_> {
             }
         }
     }
+}
+
+/// Failover slots are asked for where the server has them.
+pub(super) fn wants_failover(look: &Look) -> bool {
+    look.source_facts.major_version() >= 17 && !look.source_facts.in_recovery
 }

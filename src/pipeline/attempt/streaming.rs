@@ -2,10 +2,12 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures::FutureExt as _;
+use tokio_util::sync::CancellationToken;
 
+use super::beside::{Beside, BesideEnd};
 use super::{Attempt, AttemptEnd, Held, cut_off, stopped_for};
 use crate::apply::targets::Targets;
 use crate::apply::transaction::Applier;
@@ -26,7 +28,7 @@ use crate::pipeline::planner::Planner;
 use crate::pipeline::requests;
 use crate::pipeline::status::{State, TableState};
 use crate::pipeline::stream::{ReaderEnd, Stream, batch_limits};
-use crate::pipeline::stream_tables::{Restart, StreamTables};
+use crate::pipeline::stream_tables::{Restart, Scope, StreamTables};
 use crate::pipeline::watch::Watch;
 use crate::source::{KeyLookup, Tail, TailError};
 use crate::wire::{Session, StreamOptions};
@@ -48,6 +50,8 @@ pub(super) struct Start {
     pub(super) applied_lsn: Lsn,
     pub(super) publications: Vec<String>,
     pub(super) stage: Option<Stage>,
+    /// What is copied meanwhile.
+    pub(super) beside: Option<Box<Beside>>,
 }
 
 /// A stream that ends at a position, for another attempt to follow: then these publications, by
@@ -76,11 +80,15 @@ impl Attempt<'_> {
         let records: Vec<TableRecord> = planner.records().cloned().collect();
         let is_binary = self.is_binary(&look, &planner, start.applied_lsn).await?;
         let mut reached = source_position(&held.source).await?;
-        if start.stage.is_some() {
-            // There is a copy to come before it streams.
+        context.board.set_state(State::CatchingUp, format!("catching up to {reached}"));
+        if start.stage.is_some() || start.beside.is_some() {
+            // There is a copy to come before all of it streams.
             reached = Lsn::new(u64::MAX);
         }
-        context.board.set_state(State::CatchingUp, format!("catching up to {reached}"));
+        if start.beside.is_some() {
+            let reason = "tables are copied beside the stream of the others";
+            context.board.set_state(State::Copying, reason);
+        }
         let options = StreamOptions {
             proto_version: 1,
             publications: start.publications,
@@ -103,13 +111,13 @@ impl Attempt<'_> {
         );
         let stream = Stream {
             tail,
-            tables: StreamTables::new(planner, targets, looks.clone(), is_binary),
+            tables: StreamTables::new(planner, Scope::default(), targets, looks.clone(), is_binary),
             applier,
-            store: Arc::clone(self.store),
-            record: self.record(&held, &look, start.applied_lsn),
+            mirror: Some((Arc::clone(self.store), self.record(&held, &look, start.applied_lsn))),
             board: context.board.clone(),
             limits: batch_limits(&context.settings),
             caught_up_at: reached,
+            before: None,
             alone_until: self.memory.alone_until,
             last_commit: held.checkpoint.last_commit,
         };
@@ -119,15 +127,27 @@ impl Attempt<'_> {
         let stop = self.shutdown.child_token();
         tracing::info!(lsn = %start.applied_lsn, binary = is_binary, "streaming");
         let source = Arc::clone(&held.source);
-        let until = start.stage.as_ref().map(|stage| stage.until).or(self.memory.until);
+        let until = match start.beside {
+            // They belong to what is to be caught up with.
+            Some(_) => None,
+            None => start.stage.as_ref().map(|stage| stage.until).or(self.memory.until),
+        };
         // Ends with the stream.
         let _watching = watch.start(stop.clone());
         let destination = Arc::clone(&held.destination);
+        let is_close = AtomicBool::new(false);
         let interruption = async {
-            requests::arrived(context, &destination).await;
+            tokio::select! {
+                biased;
+                () = requests::arrived(context, &destination) => {}
+                close = copied_beside(start.beside.as_deref(), &stop) => {
+                    is_close.store(close?, Ordering::Relaxed);
+                }
+            }
             stop.cancel();
+            // The stream ends in order.
+            std::future::pending::<Result<Infallible, PipelineError>>().await
         };
-        let interruption = interruption.then(|()| std::future::pending::<Infallible>());
         let end = tokio::select! {
             biased;
             end = Box::pin(stream.run(until, stop.clone(), grace)) => match end {
@@ -135,13 +155,25 @@ impl Attempt<'_> {
                 Err(error) => return Err(drift::enums::explain(sides, &records, error).await),
             },
             () = source_left(&source) => return Err(TailError::Ended.into()),
-            never = interruption => match never {},
+            failed = interruption => {
+                self.memory.has_failed_beside = true;
+                match failed? {}
+            }
             () = stopped_for(self.shutdown, whole_grace.mul_f64(READER_SHARE)) => ReaderEnd::CutOff,
             error = watch_for_loss(sides, &looks, records.clone()) => return Err(error),
         };
         if matches!(end, ReaderEnd::CutOff) {
             let at_control = held.destination.cancel_handle();
             tokio::join!(cut_off(&cancel), cut_off(&at_control));
+        }
+        if let Some(beside) = &start.beside
+            && is_close.load(Ordering::Relaxed)
+            && !self.shutdown.is_cancelled()
+        {
+            return Ok(match beside.hand_over(self.shutdown).await? {
+                BesideEnd::Close => AttemptEnd::Further,
+                BesideEnd::Stopped => AttemptEnd::Shutdown,
+            });
         }
         if let (ReaderEnd::CaughtUp, Some(stage)) = (&end, start.stage) {
             self.memory.settled.extend(stage.young);
@@ -199,7 +231,7 @@ impl Attempt<'_> {
         Ok(is_binary)
     }
 
-    fn record(&self, held: &Held, look: &Look, applied_lsn: Lsn) -> Record {
+    pub(super) fn record(&self, held: &Held, look: &Look, applied_lsn: Lsn) -> Record {
         let sequence = self.store.load().map_or(0, |record| record.sequence);
         Record {
             pipeline: self.context.settings.pipeline.clone(),
@@ -213,6 +245,17 @@ impl Attempt<'_> {
     }
 }
 
+/// Whether what is copied beside the stream may be taken over. Never ends where nothing is.
+async fn copied_beside(
+    beside: Option<&Beside>,
+    stop: &CancellationToken,
+) -> Result<bool, PipelineError> {
+    match beside {
+        Some(beside) => Ok(Box::pin(beside.run(stop)).await? == BesideEnd::Close),
+        None => std::future::pending().await,
+    }
+}
+
 /// A server that shuts down ends ordinary connections at once, and then waits until the stream has
 /// confirmed everything. With a backlog that is too long: it gets a moment, then the stream lets go.
 async fn source_left(source: &Client) {
@@ -221,7 +264,7 @@ async fn source_left(source: &Client) {
 }
 
 /// Under FULL identity the stream marks every column as identifying; the key is the primary key.
-fn full_identity_keys(tables: &[TableInfo]) -> KeyLookup {
+pub(super) fn full_identity_keys(tables: &[TableInfo]) -> KeyLookup {
     tables
         .iter()
         .filter(|table| table.identity == ReplicaIdentity::Full)

@@ -31,6 +31,8 @@ pub(super) enum Filling {
     Replace,
     /// Its rows stay; each chunk is upserted.
     Merge,
+    /// It holds a part of this copy; the chunks that are missing are upserted.
+    Resume,
 }
 
 /// What decides it.
@@ -38,6 +40,8 @@ pub(super) enum Filling {
 pub(super) struct Found<'a> {
     /// The destination's table as it is.
     pub(super) table: Option<&'a TableInfo>,
+    /// What it holds is a part of this copy.
+    pub(super) is_resumed: bool,
     /// Whatever it holds, an earlier copy of ours has put there.
     pub(super) is_ours: bool,
     /// It holds rows that are not ours.
@@ -54,6 +58,9 @@ pub(super) struct Found<'a> {
 impl Filling {
     /// `None`: its rows are in the way.
     pub(super) fn of(found: Found<'_>) -> Option<Filling> {
+        if found.is_resumed {
+            return Some(Filling::Resume);
+        }
         Some(match found.table {
             Some(_) if found.has_rows && found.on_existing == OnExisting::Refuse => return None,
             Some(_) if found.has_rows && found.on_existing == OnExisting::Merge => Filling::Merge,

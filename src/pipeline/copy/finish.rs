@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::schedule::BuildJob;
 use super::{Shared, TableJob};
+use crate::checkpoint::chunks;
 use crate::checkpoint::tables::{self, CopyState, TableRecord};
 use crate::model::finding::Side;
 use crate::pipeline::error::PipelineError;
@@ -74,7 +75,10 @@ async fn end(
     let job = &table.job;
     let (row_count, byte_count) = table.totals();
     let record = TableRecord {
-        state: CopyState::Copied,
+        state: match job.record.beside {
+            true => CopyState::CatchingUp,
+            false => CopyState::Copied,
+        },
         copied_lsn: Some(shared.copied_lsn),
         rows: i64::try_from(row_count).unwrap_or(i64::MAX),
         bytes: i64::try_from(byte_count).unwrap_or(i64::MAX),
@@ -85,6 +89,9 @@ async fn end(
     let analyze = format!("ANALYZE {}", job.record.destination.sql());
     let mut statements = builds.to_vec();
     statements.push(tables::write_text(&sql.schema, &sql.pipeline, &record));
+    if !table.is_single() {
+        statements.push(chunks::forget_text(&sql.schema, &sql.pipeline, [&record.source]));
+    }
     if job.record.created {
         // Nothing in a table of our making can make it fail, and it saves a commit.
         statements.push(analyze.clone());

@@ -17,6 +17,7 @@ mod finish;
 mod order;
 mod parts;
 mod prepare;
+mod resume;
 mod schedule;
 mod transformer;
 mod worker;
@@ -30,7 +31,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-pub use prepare::Preparation;
+pub use prepare::{Preparation, Start};
+pub use resume::Resumed;
 
 use crate::checkpoint::tables::TableRecord;
 use crate::pg::ident::QualifiedName;
@@ -57,11 +59,15 @@ pub struct CopyJob {
     pub transform: Arc<TransformPlan>,
     /// Relations to read: the table, or the leaves of a partitioned one, each with its chunks.
     pub parts: Vec<(CopyOutPlan, u32, Vec<Chunk>)>,
+    /// So many of them are heaps, chunk by chunk; those behind are rows of all over a heap, by key.
+    pub heap_count: usize,
     /// The COPY that loads a chunk, and what stands before it in the same transaction.
     pub copy_in_sql: String,
     /// What stands behind it: the chunk is staged, and these bring it into the table.
     pub merge: Vec<String>,
     pub is_binary: bool,
+    /// A part of it was loaded by an earlier copy; its chunks are what is missing.
+    pub is_resumed: bool,
     /// What is built once all rows are there.
     builds: Builds,
 }
@@ -119,7 +125,8 @@ impl TableJob {
         TableJob {
             chunks_left: AtomicUsize::new(job.chunk_count()),
             builds_left: AtomicUsize::new(job.builds.apart.len()),
-            rows: Mutex::new((0, 0)),
+            // What an earlier copy has loaded counts.
+            rows: Mutex::new((unsigned(job.record.rows), unsigned(job.record.bytes))),
             started_at: OnceLock::new(),
             job,
         }
@@ -127,7 +134,7 @@ impl TableJob {
 
     /// Whether one transaction loads and completes the whole table.
     fn is_single(&self) -> bool {
-        self.job.chunk_count() == 1 && self.job.builds.apart.is_empty()
+        self.job.chunk_count() == 1 && self.job.builds.apart.is_empty() && !self.job.is_resumed
     }
 
     /// Adds a committed chunk; true for the last one.
@@ -155,6 +162,10 @@ impl TableJob {
     fn totals(&self) -> (u64, u64) {
         *self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn unsigned(count: i64) -> u64 {
+    u64::try_from(count).unwrap_or(0)
 }
 
 /// What the workers share.
@@ -288,7 +299,8 @@ impl Shared {
     }
 
     fn count_overwritten(&self, job: &CopyJob, count: u64) {
-        if count > 0 {
+        // A row that a change has brought before its chunk is nobody else's.
+        if count > 0 && !job.is_resumed {
             let kind = ConflictKind::InsertExists;
             self.context.board.conflict(&job.record.source, kind, count);
         }

@@ -11,9 +11,11 @@ use super::builds::{self, Built};
 use super::create::{Sides, request, requests as requests_of_all};
 use super::filling::{self, Filling, Found};
 use super::parts::{self, Part};
+use super::resume::{Resumed, key_conditions};
 use super::{Completion, CopyJob};
 use crate::apply::merge::merge_sql;
 use crate::apply::statement;
+use crate::checkpoint::chunks;
 use crate::checkpoint::shape::SourceShape;
 use crate::checkpoint::tables::{self, CopyState, TableRecord};
 use crate::config::settings::{NewColumns, OnExisting};
@@ -21,14 +23,15 @@ use crate::model::finding::Side;
 use crate::pg::catalog::{self, RelationKind, TableInfo};
 use crate::pg::client::Client;
 use crate::pg::ident::QualifiedName;
+use crate::pg::lsn::Lsn;
 use crate::pipeline::context::Context;
 use crate::pipeline::drift::tables::know_leaves;
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::membership::Membership;
 use crate::pipeline::planner::{Planner, TablePlan, describe, map, schema_error};
 use crate::pipeline::structure_findings::lack_findings;
-use crate::snapshot::Chunk;
 use crate::snapshot::copy_out::CopyOutPlan;
+use crate::snapshot::{Chunk, missing_chunks};
 use crate::structure::{PartitionStructure, Statement, Structure, TableRequest};
 use crate::transform;
 
@@ -53,6 +56,15 @@ pub struct Preparation<'a> {
     /// What is published of the tables; empty for a copy that no stream follows.
     pub membership: &'a Membership,
     pub epoch: i64,
+    /// The tables come by the second slot, beside a stream that goes on.
+    pub is_beside: bool,
+}
+
+/// At which point the tables are copied, and what is there of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Start<'a> {
+    pub point_lsn: Lsn,
+    pub resumed: &'a Resumed,
 }
 
 /// What one table's destination needs.
@@ -83,6 +95,16 @@ impl Step {
     }
 }
 
+/// A table's destination, as it is found.
+#[derive(Clone, Copy, Debug)]
+struct AtDestination<'a> {
+    found: Option<&'a TableInfo>,
+    /// No record of ours explains them.
+    has_rows: bool,
+    /// What it holds is a part of this copy.
+    is_resumed: bool,
+}
+
 /// What a source table is read from.
 #[derive(Clone, Copy, Debug)]
 struct Heaps {
@@ -99,7 +121,11 @@ impl Heaps {
 
 impl Preparation<'_> {
     /// Creates or empties the tables' destinations, records them, and plans their copies.
-    pub async fn prepare(&self, tables: &[TableInfo]) -> Result<Vec<CopyJob>, PipelineError> {
+    pub async fn prepare(
+        &self,
+        tables: &[TableInfo],
+        start: Start<'_>,
+    ) -> Result<Vec<CopyJob>, PipelineError> {
         self.remove_unfinished_keys(tables).await?;
         let mut present = self.planner.destination_tables(tables).await?;
         let mut with_rows = self.with_rows(tables, &present).await?;
@@ -108,6 +134,7 @@ impl Preparation<'_> {
         let names: Vec<QualifiedName> = present.keys().cloned().collect();
         let order = self.order(&names).await?;
         let mut steps = Vec::with_capacity(tables.len());
+        let mut missing = HashMap::new();
         for info in tables {
             let name = self.context.settings.destination_name(&info.name);
             if let Some(parts) = parts.get_mut(&info.oid) {
@@ -116,7 +143,16 @@ impl Preparation<'_> {
             let found = present.remove(&name);
             let heaps = Heaps::new(parts.get(&info.oid).map_or(&[][..], Vec::as_slice));
             let has_rows = with_rows.remove(&name);
-            steps.push(self.step(info, found.as_ref(), has_rows, heaps, &structure)?);
+            let keys = match start.resumed.has(info.oid) && found.is_some() {
+                true => self.missing_keys(info).await?,
+                false => None,
+            };
+            let is_resumed = keys.is_some() && self.has_known_columns(info);
+            missing.insert(info.oid, keys.unwrap_or_default());
+            let at_destination = AtDestination { found: found.as_ref(), has_rows, is_resumed };
+            let mut step = self.step(info, at_destination, heaps, &structure)?;
+            step.record.copied_lsn = Some(start.point_lsn);
+            steps.push(step);
         }
         self.refuse_referred(&steps).await?;
         know_leaves(self.source, steps.iter_mut().map(|step| &mut step.record)).await?;
@@ -129,10 +165,21 @@ impl Preparation<'_> {
                 // One transaction replaces all rows.
                 parts.iter_mut().for_each(|part| part.chunks = vec![Chunk::WHOLE]);
             }
+            if step.filling == Filling::Resume {
+                for part in &mut parts {
+                    let loaded = start.resumed.loaded(info.oid, part.oid);
+                    part.chunks = missing_chunks(&part.chunks, loaded);
+                }
+            }
             let bytes = parts.iter().map(|part| part.bytes).sum();
             self.context.board.snapshot_expected(&info.name, info.estimated_rows, bytes);
             let level = order.level(&plan.target.name);
-            jobs.push(job(info, step, plan, parts, level));
+            let keys = missing.remove(&info.oid).unwrap_or_default();
+            let keys = match step.filling == Filling::Resume {
+                true => key_conditions(info, &plan, &keys),
+                false => Vec::new(),
+            };
+            jobs.push(job(info, step, plan, (parts, keys), level));
         }
         Ok(jobs)
     }
@@ -166,7 +213,7 @@ impl Preparation<'_> {
     }
 
     /// What the destination lacks of the tables that are ours to create.
-    async fn structure(
+    pub(super) async fn structure(
         &self,
         tables: &[TableInfo],
         present: &HashMap<QualifiedName, TableInfo>,
@@ -200,6 +247,12 @@ impl Preparation<'_> {
         Ok(structure)
     }
 
+    /// Whether the rows that are loaded have the columns that the table has now.
+    fn has_known_columns(&self, info: &TableInfo) -> bool {
+        let shape = self.earlier(info).and_then(|record| record.source_shape.as_ref());
+        shape.is_some_and(|shape| shape.columns == SourceShape::of(info).columns)
+    }
+
     /// Whether the destination's table is of our making, or about to be.
     fn is_created(&self, info: &TableInfo, found: Option<&TableInfo>) -> bool {
         match (found, self.earlier(info)) {
@@ -212,8 +265,7 @@ impl Preparation<'_> {
     fn step(
         &self,
         info: &TableInfo,
-        found: Option<&TableInfo>,
-        has_rows: bool,
+        AtDestination { found, has_rows, is_resumed }: AtDestination<'_>,
         Heaps { is_single, is_one_heap }: Heaps,
         structure: &Structure,
     ) -> Result<Step, PipelineError> {
@@ -224,6 +276,7 @@ impl Preparation<'_> {
         let is_replacing = earlier.is_some_and(|record| record.state == CopyState::Replacing);
         let filling = Filling::of(Found {
             table: found,
+            is_resumed,
             is_ours: self.is_ours(info),
             has_rows,
             is_single,
@@ -266,11 +319,13 @@ impl Preparation<'_> {
             create_sql.extend(sides.missing_columns(info, found, &transform));
         }
         let owes = structure.foreign_keys.keys.iter().any(|key| key.source == info.oid);
+        let loaded = earlier.filter(|_| filling == Filling::Resume);
         let mut record = TableRecord {
             source: info.name.clone(),
             destination: name.clone(),
-            state: match filling {
-                Filling::Merge => CopyState::Merging,
+            state: match (filling, earlier) {
+                (Filling::Resume, Some(earlier)) => earlier.state,
+                (Filling::Merge, _) => CopyState::Merging,
                 _ if is_replacing => CopyState::Replacing,
                 _ => CopyState::Copying,
             },
@@ -278,8 +333,8 @@ impl Preparation<'_> {
             created: is_created,
             fingerprint: transform::fingerprint(settings.table(&info.name), &name),
             known_columns: info.columns.iter().map(|column| column.name.clone()).collect(),
-            rows: 0,
-            bytes: 0,
+            rows: loaded.map_or(0, |record| record.rows),
+            bytes: loaded.map_or(0, |record| record.bytes),
             copied_at: None,
             source_oid: Some(info.oid),
             published: None,
@@ -287,11 +342,12 @@ impl Preparation<'_> {
             finished: !owes,
             source_shape: Some(SourceShape::of(info)),
             destination_oid: None,
+            beside: self.is_beside,
         };
         self.membership.fill(&mut record);
         let is_partitioned = found.is_some_and(|found| found.kind == RelationKind::Partitioned);
         let place = structure.order.iter().position(|oid| *oid == info.oid).unwrap_or(usize::MAX);
-        let removes_others_rows = has_rows && filling != Filling::Merge;
+        let removes_others_rows = has_rows && !matches!(filling, Filling::Merge | Filling::Resume);
         Ok(Step {
             record,
             create_sql,
@@ -311,7 +367,8 @@ impl Preparation<'_> {
         let sql = &self.context.checkpoint;
         let records =
             steps.iter().map(|step| tables::write_text(&sql.schema, &sql.pipeline, &step.record));
-        let recorded = self.transaction(records, &[]).await;
+        let forgotten = self.forget_chunks(steps.iter());
+        let recorded = self.transaction(forgotten.into_iter().chain(records), &[]).await;
         recorded.map_err(PipelineError::query(Side::Destination, "recording tables to copy"))
     }
 
@@ -365,6 +422,17 @@ impl Preparation<'_> {
         Ok(())
     }
 
+    /// What starts over has no chunk loaded.
+    fn forget_chunks<'s>(&self, steps: impl Iterator<Item = &'s Step>) -> Option<String> {
+        let sql = &self.context.checkpoint;
+        let mut anew = steps
+            .filter(|step| step.filling != Filling::Resume)
+            .map(|step| &step.record.source)
+            .peekable();
+        anew.peek()?;
+        Some(chunks::forget_text(&sql.schema, &sql.pipeline, anew))
+    }
+
     pub(super) async fn transaction(
         &self,
         first: impl Iterator<Item = String>,
@@ -373,6 +441,7 @@ impl Preparation<'_> {
         let sql = &self.context.checkpoint;
         let mut all = vec![sql.guarded_begin_text(self.epoch)];
         all.extend(first);
+        all.extend(self.forget_chunks(steps.iter().copied()));
         for step in steps {
             all.extend(step.create_sql.iter().cloned());
             all.push(tables::write_text(&sql.schema, &sql.pipeline, &step.record));
@@ -406,7 +475,14 @@ pub(super) fn of_table(step: &Step, source: tokio_postgres::Error) -> PipelineEr
     }
 }
 
-fn job(info: &TableInfo, step: Step, plan: TablePlan, parts: Vec<Part>, level: usize) -> CopyJob {
+/// `keys`: conditions by which further rows are read, wherever they lie.
+fn job(
+    info: &TableInfo,
+    step: Step,
+    plan: TablePlan,
+    (parts, keys): (Vec<Part>, Vec<String>),
+    level: usize,
+) -> CopyJob {
     let is_binary = plan.is_copy_binary;
     let target = &plan.target;
     let columns = plan.transform.copy_columns();
@@ -432,21 +508,28 @@ fn job(info: &TableInfo, step: Step, plan: TablePlan, parts: Vec<Part>, level: u
         Filling::Load | Filling::EmptyBefore => {
             (statement::copy_in(&name, target, &mask, is_binary), Vec::new())
         }
-        Filling::Merge => {
+        Filling::Merge | Filling::Resume => {
             let sql = merge_sql(target, is_binary);
             (sql.copy_in, sql.merge)
         }
     };
-    let out = |part: Part| {
-        let plan = CopyOutPlan {
-            relation: part.relation,
-            columns: select.clone(),
-            is_plain,
-            is_binary,
-            filter: info.row_filters.get(&part.oid).cloned(),
-        };
-        (plan, part.oid, part.chunks)
+    let out = |part: &Part| CopyOutPlan {
+        relation: part.relation.clone(),
+        columns: select.clone(),
+        is_plain,
+        is_binary,
+        filter: info.row_filters.get(&part.oid).cloned(),
     };
+    let by_key = |part: &Part, keys: &String| {
+        let plan = out(part);
+        let filter = plan.filter.map_or_else(|| keys.clone(), |is| format!("({is}) AND {keys}"));
+        (CopyOutPlan { filter: Some(filter), ..plan }, part.oid, vec![Chunk::WHOLE])
+    };
+    let keyed: Vec<_> =
+        parts.iter().flat_map(|part| keys.iter().map(move |keys| by_key(part, keys))).collect();
+    let heap_count = parts.len();
+    let heaps: Vec<_> =
+        parts.iter().map(|part| (out(part), part.oid, part.chunks.clone())).collect();
     let bytes = parts.iter().map(|part| part.bytes).sum();
     let built = Built {
         table: &name,
@@ -460,10 +543,12 @@ fn job(info: &TableInfo, step: Step, plan: TablePlan, parts: Vec<Part>, level: u
         bytes,
         level,
         transform: Arc::clone(&plan.transform),
-        parts: parts.into_iter().map(out).collect(),
+        parts: heaps.into_iter().chain(keyed).collect(),
+        heap_count,
         copy_in_sql,
         merge,
         is_binary,
+        is_resumed: step.filling == Filling::Resume,
         builds,
     }
 }

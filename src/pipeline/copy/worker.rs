@@ -4,11 +4,14 @@
 //! end of transaction), two to the source, and one commit. A table of one chunk is finished in that
 //! same transaction.
 
+use std::sync::Arc;
+
 use tokio_postgres::error::SqlState;
 
 use super::schedule::{BuildJob, Work};
 use super::transformer::Transformer;
-use super::{CANCEL_PATIENCE, ChunkJob, CopyEnd, CopyJob, Shared, finish};
+use super::{CANCEL_PATIENCE, ChunkJob, CopyEnd, CopyJob, Shared, TableJob, finish};
+use crate::checkpoint::chunks::{self, LoadedChunk};
 use crate::model::finding::Side;
 use crate::pg::cancel::CancelHandle;
 use crate::pg::ident::{identifier, literal};
@@ -20,7 +23,7 @@ use crate::wire::{CopyIn, CopyOut, Session, WireError};
 /// Works until every table is done, the agent stops, or a piece of work fails.
 pub(super) async fn run(shared: Shared) -> Result<CopyEnd, PipelineError> {
     let stop = shared.stop.clone();
-    let schedule = std::sync::Arc::clone(&shared.schedule);
+    let schedule = Arc::clone(&shared.schedule);
     let mut worker = Worker { shared, source: None, destination: None };
     loop {
         let work = tokio::select! {
@@ -73,6 +76,8 @@ struct Worker {
 struct Copied {
     row_count: u64,
     byte_count: u64,
+    /// The heap's file that was read.
+    file: Oid,
     /// Rows of the destination that a merge has overwritten with others.
     overwritten_count: u64,
 }
@@ -114,8 +119,7 @@ impl Worker {
             Work::Build(build) => self.build(build).await,
             Work::Finish(_) => {
                 table.start();
-                let (shared, destination) = self.at_destination();
-                finish::in_own_transaction(shared, table, destination).await
+                self.complete(table).await
             }
         };
         done.map_err(|source| match source {
@@ -139,12 +143,18 @@ impl Worker {
             shared.count_overwritten(&table.job, copied.overwritten_count);
             return Ok(());
         }
-        let progress = progress_sql(shared, &table.job, copied);
+        let progress = progress_sql(shared, chunk, copied);
         destination.execute(&progress).await.map_err(loading())?;
         shared.count_overwritten(&table.job, copied.overwritten_count);
         if !table.chunk_done(copied.row_count, copied.byte_count) {
             return Ok(());
         }
+        self.complete(table).await
+    }
+
+    /// All of the table's rows are there.
+    async fn complete(&mut self, table: &Arc<TableJob>) -> Result<(), PipelineError> {
+        let (shared, destination) = self.at_destination();
         if table.job.builds.apart.is_empty() {
             return finish::in_own_transaction(shared, table, destination).await;
         }
@@ -177,14 +187,14 @@ impl Worker {
         let mut copy_in = copy_in.map_err(loading())?;
         let mut copy_out = copy_out.map_err(snapshot_gone)?;
         let pumped = pump(shared, job, &mut copy_out, &mut copy_in).await?;
-        end_reading(job, *oid, source).await?;
+        let file = end_reading(job, *oid, source).await?;
         let row_count = copy_in.finish().await.map_err(loading())?;
         if row_count != pumped.row_count {
             // A trigger or rule at the destination swallowed rows.
             tracing::warn!(table = %job.record.source, read = pumped.row_count, kept = row_count, "the destination kept fewer rows than were copied");
         }
         let overwritten_count = merge(job, destination).await?;
-        Ok(Copied { row_count, overwritten_count, ..pumped })
+        Ok(Copied { row_count, overwritten_count, file, ..pumped })
     }
 }
 
@@ -249,14 +259,14 @@ async fn pump(
     }
     let row_count = copy_out.row_count().unwrap_or(shown_count);
     board.snapshot_progress(name, row_count.saturating_sub(shown_count), 0);
-    Ok(Copied { row_count, byte_count, overwritten_count: 0 })
+    Ok(Copied { row_count, byte_count, file: 0, overwritten_count: 0 })
 }
 
 /// Ends the source's transaction. A table that was rewritten after the consistent point
 /// (ALTER … TYPE, TRUNCATE) copies as empty, without an error: the file that the snapshot knows
 /// must still be the table's file. The COPY's lock is held until the COMMIT, so the answer is true
-/// of the rows that were read.
-async fn end_reading(job: &CopyJob, oid: Oid, source: &mut Session) -> Result<(), PipelineError> {
+/// of the rows that were read. Gives the file.
+async fn end_reading(job: &CopyJob, oid: Oid, source: &mut Session) -> Result<Oid, PipelineError> {
     let record = &job.record;
     // A column or a file that the table had by then, and that we do not know of: what was read is
     // not what the record says.
@@ -270,30 +280,42 @@ async fn end_reading(job: &CopyJob, oid: Oid, source: &mut Session) -> Result<()
         )
     });
     let sql = format!(
-        "SELECT c.relfilenode = pg_catalog.pg_relation_filenode(c.oid){} \
-         FROM pg_catalog.pg_class c WHERE c.oid = {oid}; COMMIT",
+        "SELECT CASE WHEN c.relfilenode = pg_catalog.pg_relation_filenode(c.oid){} \
+         THEN c.relfilenode END FROM pg_catalog.pg_class c WHERE c.oid = {oid}; COMMIT",
         known.unwrap_or_default()
     );
     let rows = source.simple_query(&sql).await;
     let rows = rows.map_err(PipelineError::wire(Side::Source, "checking a table's file"))?;
-    let same = rows.first().and_then(|row| row.first()).and_then(Option::as_deref);
-    if same == Some("t") {
-        return Ok(());
-    }
-    Err(PipelineError::Rewritten { table: job.record.source.clone() })
+    let file = rows.first().and_then(|row| row.first()).and_then(Option::as_deref);
+    file.and_then(|file| file.parse().ok())
+        .ok_or_else(|| PipelineError::Rewritten { table: job.record.source.clone() })
 }
 
-/// Records the chunk's rows with it, and commits.
-fn progress_sql(shared: &Shared, job: &CopyJob, copied: Copied) -> String {
+/// Records the chunk with its rows, and commits.
+fn progress_sql(shared: &Shared, chunk: &ChunkJob, copied: Copied) -> String {
     let checkpoint = &shared.context.checkpoint;
+    let job = &chunk.job.job;
+    let source = &job.record.source;
+    let loaded = LoadedChunk {
+        source: source.clone(),
+        part: job.parts[chunk.part].1,
+        file: copied.file,
+        first_block: chunk.chunk.first_block,
+        end_block: chunk.chunk.end_block,
+    };
+    let record = match chunk.part < job.heap_count {
+        true => chunks::record_text(&checkpoint.schema, &checkpoint.pipeline, &loaded),
+        // Read again, should the copy be cut off once more.
+        false => "SELECT 1".to_owned(),
+    };
     format!(
         "UPDATE {}.tables SET rows = rows + {}, bytes = bytes + {} \
-         WHERE pipeline = {} AND source_schema = {} AND source_table = {}; COMMIT",
+         WHERE pipeline = {} AND source_schema = {} AND source_table = {}; {record}; COMMIT",
         identifier(&checkpoint.schema),
         copied.row_count,
         copied.byte_count,
         literal(&checkpoint.pipeline),
-        literal(&job.record.source.schema),
-        literal(&job.record.source.name),
+        literal(&source.schema),
+        literal(&source.name),
     )
 }

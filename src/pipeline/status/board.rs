@@ -1,20 +1,20 @@
-//! The board: stages write on it; what is read from it is in `show`.
+//! The board: stages write on it, positions and throughput in `positions`; what is read from it is in
+//! `show`.
 
+mod positions;
 mod show;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::clock::{Clock, Now, SystemClock};
 use super::lag::{Lag, Moment};
 use super::report::{ErrorStatus, SlotStatus, Status};
-use super::states::{ConflictKind, State, TableState};
+use super::states::{State, TableState};
 use super::tables::{self, Tables};
 use crate::metrics::{Exposition, Metrics, SlotWal};
-use crate::model::change::Op;
 use crate::model::finding::Side;
 use crate::pg::ident::QualifiedName;
 use crate::pg::lsn::Lsn;
@@ -22,7 +22,12 @@ use crate::pg::time::PgTimestamp;
 
 /// Cheap to clone: every clone is the same board.
 #[derive(Clone, Debug)]
-pub struct Board(Arc<Shared>);
+pub struct Board {
+    shared: Arc<Shared>,
+    /// Held by a stream beside the pipeline's: what it says of tables counts, what it says of the
+    /// pipeline (its state, its positions, its lag) does not.
+    is_beside: bool,
+}
 
 #[derive(Debug)]
 struct Shared {
@@ -110,7 +115,13 @@ impl Board {
             tables: Tables::default(),
             metrics,
         };
-        Board(Arc::new(Shared { clock, exposition, inner: Mutex::new(inner) }))
+        let shared = Shared { clock, exposition, inner: Mutex::new(inner) };
+        Board { shared: Arc::new(shared), is_beside: false }
+    }
+
+    /// The same board for a stream beside the pipeline's.
+    pub fn beside(&self) -> Board {
+        Board { is_beside: true, ..self.clone() }
     }
 
     // --- what the pipeline is doing ---
@@ -120,6 +131,9 @@ impl Board {
     /// While it is held ([`Board::hold`]), starting over does not show: whoever watches would take
     /// every retry for a recovery.
     pub fn set_state(&self, state: State, reason: impl Into<String>) {
+        if self.is_beside {
+            return;
+        }
         let now = self.now().wall;
         let mut inner = self.lock();
         if inner.is_held && matches!(state, State::Copying | State::CatchingUp) {
@@ -131,6 +145,9 @@ impl Board {
 
     /// Degraded until [`Board::went_on`], or until another state says more.
     pub fn hold(&self, reason: impl Into<String>) {
+        if self.is_beside {
+            return;
+        }
         let now = self.now().wall;
         let mut inner = self.lock();
         inner.is_held = true;
@@ -139,6 +156,9 @@ impl Board {
 
     /// What held it is over: it has come further than where it stood.
     pub fn went_on(&self, state: State, reason: &str) {
+        if self.is_beside {
+            return;
+        }
         let now = self.now().wall;
         let mut inner = self.lock();
         if std::mem::take(&mut inner.is_held) {
@@ -180,6 +200,9 @@ impl Board {
 
     /// All is well again: the last error stays visible as a past one.
     pub fn clear_error(&self) {
+        if self.is_beside {
+            return;
+        }
         let mut inner = self.lock();
         inner.status.attempts = 0;
         if let Some(error) = &mut inner.status.last_error {
@@ -217,130 +240,6 @@ impl Board {
         self.lock().metrics.agent.reconnect(side.label());
     }
 
-    // --- positions ---
-
-    /// An attempt begins at `lsn`, the destination's checkpoint. `commit_time`: the last applied
-    /// commit's, where it is known, on the source's clock.
-    pub fn resumed(&self, lsn: Lsn, commit_time: Option<PgTimestamp>) {
-        let now = self.now();
-        let mut inner = self.lock();
-        inner.status.positions.received = Some(lsn);
-        inner.status.positions.applied = Some(lsn);
-        inner.lag.restart(lsn);
-        inner.applied_commit(commit_time, now);
-    }
-
-    /// `byte_count` bytes came, up to position `lsn`.
-    pub fn received(&self, lsn: Lsn, byte_count: u64) {
-        let mut inner = self.lock();
-        inner.status.totals.received_bytes += byte_count;
-        inner.metrics.replication.received_bytes.inc_by(byte_count);
-        let received = &mut inner.status.positions.received;
-        *received = (*received).max(Some(lsn));
-    }
-
-    /// The source sent something, be it a keepalive, at `time` on our clock.
-    pub fn message_received(&self, time: PgTimestamp) {
-        let inner = self.lock();
-        inner.metrics.replication.last_message_timestamp_seconds.set(time.unix_seconds());
-    }
-
-    /// The destination's checkpoint is at `lsn`. `commit_time`: of the last transaction in it, on
-    /// the source's clock; `None` for an idle position.
-    pub fn applied(&self, lsn: Lsn, commit_time: Option<PgTimestamp>) {
-        let now = self.now();
-        let mut inner = self.lock();
-        let applied = &mut inner.status.positions.applied;
-        *applied = (*applied).max(Some(lsn));
-        inner.lag.cover(lsn);
-        inner.metrics.apply.checkpoint_timestamp_seconds.set(now.wall.unix_seconds());
-        inner.applied_commit(commit_time, now);
-    }
-
-    /// Nothing is in flight, and the source says that it has sent all it has up to `lsn`: there is
-    /// no lag up to there, though the checkpoint follows later.
-    pub fn idle_up_to(&self, lsn: Lsn) {
-        self.lock().lag.cover(lsn);
-    }
-
-    pub fn confirmed(&self, lsn: Lsn) {
-        let confirmed = &mut self.lock().status.positions.confirmed;
-        *confirmed = (*confirmed).max(Some(lsn));
-    }
-
-    /// The once-a-second look at the source.
-    pub fn source_poll(&self, poll: SourcePoll) {
-        let steady_micros = self.now().steady_micros;
-        let mut inner = self.lock();
-        inner.status.positions.wal_end = Some(poll.wal_end);
-        inner.lag.poll(poll.wal_end, Moment { steady_micros, source: poll.server_time });
-        inner.slot(poll.slot);
-    }
-
-    /// The source's WAL end at the last poll.
-    pub fn wal_end(&self) -> Option<Lsn> {
-        self.lock().status.positions.wal_end
-    }
-
-    /// The poll failed: what it showed last stays, the lag in seconds grows.
-    pub fn source_unreachable(&self) {
-        self.lock().lag.unreachable();
-    }
-
-    // --- throughput ---
-
-    /// Source transactions committed at the destination.
-    pub fn transactions(&self, count: u64) {
-        let mut inner = self.lock();
-        inner.status.totals.transactions += count;
-        inner.metrics.apply.transactions.inc_by(count);
-    }
-
-    /// Source changes committed at the destination (not net effects).
-    pub fn rows(&self, table: &QualifiedName, op: Op, count: u64) {
-        let mut inner = self.lock();
-        inner.status.totals.rows.add(op, count);
-        inner.table(table).rows(op, count);
-    }
-
-    /// One destination transaction committed. `commit_time`: of its newest source transaction.
-    pub fn batch_applied(
-        &self,
-        duration: Duration,
-        change_count: u64,
-        commit_time: Option<PgTimestamp>,
-    ) {
-        let now = self.now();
-        let inner = self.lock();
-        let apply = &inner.metrics.apply;
-        apply.batch_duration_seconds.observe(duration.as_secs_f64());
-        apply.batch_rows.observe(change_count as f64);
-        let source_now = inner.lag.source_now(now.steady_micros);
-        if let (Some(source_now), Some(commit_time)) = (source_now, commit_time) {
-            let latency = source_now.since(commit_time);
-            apply.end_to_end_latency_seconds.observe(latency.as_secs_f64());
-        }
-    }
-
-    pub fn conflict(&self, table: &QualifiedName, kind: ConflictKind, count: u64) {
-        self.lock().table(table).conflicts(kind, count);
-    }
-
-    /// Changes read and not applied yet.
-    pub fn queue(&self, bytes: u64, capacity_bytes: u64) {
-        let mut inner = self.lock();
-        inner.status.queue.bytes = bytes;
-        inner.status.queue.capacity_bytes = Some(capacity_bytes);
-        inner.metrics.apply.queue_bytes.set(bytes as f64);
-        inner.metrics.apply.queue_capacity_bytes.set(capacity_bytes as f64);
-    }
-
-    /// The local mirror of the checkpoint became durable.
-    pub fn checkpoint_flush(&self, duration: Duration) {
-        let inner = self.lock();
-        inner.metrics.apply.checkpoint_flush_duration_seconds.observe(duration.as_secs_f64());
-    }
-
     // --- tables ---
 
     /// The pipeline has this table; its counters exist from now on. Again: its description changed.
@@ -372,12 +271,12 @@ impl Board {
     }
 
     fn now(&self) -> Now {
-        self.0.clock.now()
+        self.shared.clock.now()
     }
 
     /// A stage that panicked while it held the lock left plain numbers behind: they stay readable.
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

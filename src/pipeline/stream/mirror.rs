@@ -51,5 +51,22 @@ pub(super) fn start(
     AbortOnDropHandle::new(tokio::spawn(following.in_current_span()))
 }
 
+/// The same without a local store: what is committed at the destination may be confirmed.
+pub(super) fn relay(progress: Progress) -> AbortOnDropHandle<()> {
+    let mut positions = progress.subscribe();
+    let following = async move {
+        loop {
+            let applied_lsn = positions.borrow_and_update().applied_lsn;
+            if positions.borrow().flushed_lsn < applied_lsn {
+                progress.flushed(applied_lsn);
+            }
+            if positions.changed().await.is_err() {
+                return;
+            }
+        }
+    };
+    AbortOnDropHandle::new(tokio::spawn(following.in_current_span()))
+}
+
 /// Between two tries of a store that failed: a full disk is not emptied faster.
 const RETRY_DELAY: std::time::Duration = std::time::Duration::from_secs(1);

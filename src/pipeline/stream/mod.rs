@@ -45,13 +45,15 @@ pub struct Stream {
     pub tail: Tail,
     pub tables: StreamTables,
     pub applier: Applier,
-    pub store: Arc<Store>,
-    /// The mirror's record as of now; its position is moved on.
-    pub record: Record,
+    /// The local mirror and its record as of now, whose position is moved on; none for a stream whose
+    /// position the destination alone keeps.
+    pub mirror: Option<(Arc<Store>, Record)>,
     pub board: Board,
     pub limits: Limits,
     /// The source's WAL end when the stream began: from there on it is not catching up.
     pub caught_up_at: Lsn,
+    /// The stream ends before the first transaction whose commit stands here or later.
+    pub before: Option<Lsn>,
     /// Commits up to here are applied one by one.
     pub alone_until: Lsn,
     pub last_commit: Option<LastCommit>,
@@ -85,17 +87,16 @@ impl Stream {
         let (progress, reader_progress) = progress::channel(applied_lsn);
         let (work, ready, applier) =
             applier::start(self.applier, self.tables.names(), self.board.clone(), progress.clone());
-        let mirror = mirror::start(
-            Arc::clone(&self.store),
-            self.record,
-            self.board.clone(),
-            progress.clone(),
-        );
+        let mirror = match self.mirror {
+            Some((store, record)) => mirror::start(store, record, self.board.clone(), progress),
+            None => mirror::relay(progress),
+        };
         let reader = Reader::new(
             self.tail,
             self.tables,
             reader::Goal {
-                until,
+                until: until.or(self.before),
+                before: self.before,
                 caught_up_at: self.caught_up_at,
                 alone_until: self.alone_until,
                 last_commit: self.last_commit,

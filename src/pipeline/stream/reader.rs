@@ -58,6 +58,8 @@ pub struct Links {
 pub struct Goal {
     /// The stream ends once this is applied.
     pub until: Option<Lsn>,
+    /// The stream ends before the first transaction whose commit stands here or later.
+    pub before: Option<Lsn>,
     /// From here on it is streaming, before it is catching up.
     pub caught_up_at: Lsn,
     /// Commits up to here are applied one by one: one of them was rejected among others.
@@ -83,8 +85,8 @@ pub struct Reader {
     sent_count: u64,
     /// The commit that the transaction being received announced.
     commit_lsn: Lsn,
-    /// Why the stream has to begin anew: nothing more of it is taken in.
-    restart: Option<Restart>,
+    /// Why the stream ends: nothing more of it is taken in.
+    end: Option<ReaderEnd>,
     /// The source's WAL end as last polled.
     wal_end_polled: Lsn,
     queue_capacity_bytes: u64,
@@ -112,7 +114,7 @@ impl Reader {
             is_applier_ready: false,
             sent_count: 0,
             commit_lsn: Lsn::ZERO,
-            restart: None,
+            end: None,
             wal_end_polled: Lsn::ZERO,
             queue_capacity_bytes: 4 * limits.memory_bytes_max as u64,
         }
@@ -144,7 +146,7 @@ impl Reader {
                 Err(error)
             }
             Ok(end) => {
-                if matches!(end, ReaderEnd::Restart(_)) {
+                if matches!(end, ReaderEnd::Restart(_) | ReaderEnd::CaughtUp) {
                     // As above: the next stream begins right before the transaction in hand.
                     self.batcher.close();
                 }
@@ -183,9 +185,7 @@ impl Reader {
                 // Full: only status updates go out until the applier takes a batch.
                 event = self.tail.next_if(can_read) => {
                     self.take_turn(event?).await?;
-                    if let Some(restart) = self.restart.take() {
-                        return Ok(ReaderEnd::Restart(restart));
-                    }
+                    if let Some(end) = self.end.take() { return Ok(end); }
                 }
                 // Nothing to read at this moment: an idle applier gets what there is.
                 () = std::future::ready(()), if can_read && !is_behind && self.can_hand_over() => {
@@ -314,7 +314,7 @@ impl Reader {
     async fn take_turn(&mut self, first: TailEvent) -> Result<(), PipelineError> {
         self.take(first).await?;
         for _ in 0..EVENTS_PER_TURN {
-            if self.batcher.has_closed() || self.restart.is_some() {
+            if self.batcher.has_closed() || self.end.is_some() {
                 break;
             }
             match self.tail.try_next()? {
@@ -332,6 +332,10 @@ impl Reader {
         match event {
             TailEvent::Begin(begin) => {
                 self.check_history()?;
+                if self.goal.before.is_some_and(|before| begin.commit_lsn >= before) {
+                    self.end = Some(ReaderEnd::CaughtUp);
+                    return Ok(());
+                }
                 self.commit_lsn = begin.commit_lsn;
                 self.tables.begin(begin);
                 self.batcher.begin(begin);
@@ -401,7 +405,7 @@ impl Reader {
         match resolution {
             Resolution::Known(known) => Ok(Some(known)),
             Resolution::Restart(restart) => {
-                self.restart = Some(restart);
+                self.end = Some(ReaderEnd::Restart(restart));
                 Ok(None)
             }
         }

@@ -42,7 +42,7 @@ impl Board {
         replication.lag_bytes("applied", lag.applied_bytes);
         replication.lag_bytes("confirmed", lag.confirmed_bytes);
         drop(inner);
-        self.0.exposition.render()
+        self.shared.exposition.render()
     }
 }
 

@@ -1,9 +1,12 @@
 //! What the board shows after what the stages told it.
 
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use super::*;
+use crate::model::change::Op;
 use crate::pipeline::status::report::{LagStatus, Positions};
+use crate::pipeline::status::states::ConflictKind;
 
 #[derive(Clone, Debug, Default)]
 struct ManualClock(Arc<AtomicI64>);
