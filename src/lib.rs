@@ -16,6 +16,9 @@
 
 #![forbid(unsafe_code)]
 
+// Where tests end the agent; empty in a release build.
+pub mod failpoint;
+
 // Ground: Postgres facts; knows nothing about our pipeline.
 pub mod pg;
 

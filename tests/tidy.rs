@@ -17,13 +17,14 @@ use sync_agent::config::load::{Inputs, Purpose, load};
 /// Every top-level module in reading order, and what it may import besides itself. An entry with a
 /// path allows that path only. A module may import only from above: the order is checked, too.
 const IMPORTS: &[(&str, &[&str])] = &[
+    ("failpoint", &[]),
     ("pg", &[]),
     ("model", &["pg"]),
     ("config", &["pg", "model"]),
     ("metrics", &[]),
     ("wire", &["pg"]),
     ("pgoutput", &["pg"]),
-    ("source", &["pg", "model", "wire", "pgoutput", "metrics"]),
+    ("source", &["failpoint", "pg", "model", "wire", "pgoutput", "metrics"]),
     ("snapshot", &["pg", "model", "wire", "metrics"]),
     ("transform", &["pg", "model", "config"]),
     ("structure", &["pg"]),
@@ -32,6 +33,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     (
         "apply",
         &[
+            "failpoint",
             "pg",
             "model",
             "wire",
@@ -44,6 +46,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     (
         "pipeline",
         &[
+            "failpoint",
             "pg",
             "model",
             "config",
@@ -60,7 +63,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         ],
     ),
     ("http", &["metrics", "pipeline::status"]),
-    ("cli", &["pg", "model", "config", "metrics", "snapshot", "pipeline", "http"]),
+    ("cli", &["failpoint", "pg", "model", "config", "metrics", "snapshot", "pipeline", "http"]),
 ];
 
 /// Text, where it is banned (all of `src` when empty), and what to use instead.

@@ -23,6 +23,7 @@ use crate::apply::targets::Targets;
 use crate::apply::writer::{Pipeline, Writer, control};
 use crate::batch::{Batch, End};
 use crate::checkpoint::row::{self, Advance, CheckpointSql};
+use crate::failpoint;
 use crate::model::change::Commit;
 use crate::pg::client::Client;
 use crate::pg::ident::QualifiedName;
@@ -99,6 +100,7 @@ impl Applier {
         if !self.is_open {
             self.begin(client, pipeline).await?;
             self.is_open = true;
+            failpoint::hit(failpoint::BATCH_BEGUN).await;
         }
         for step in &batch.steps {
             let mut rows = Rows {
@@ -116,6 +118,7 @@ impl Applier {
                 Ok(None)
             }
             End::Commit { last, transaction_count } => {
+                failpoint::hit(failpoint::ROWS_WRITTEN).await;
                 let advance = Advance {
                     epoch: self.epoch,
                     from: self.applied_lsn,
@@ -190,8 +193,10 @@ impl Applier {
                 .map(drop)
         };
         pipeline.push(Effect::Control, control("moving the checkpoint", moving)).await;
+        failpoint::hit(failpoint::CHECKPOINT_MOVED).await;
         let commit = client.batch_execute("COMMIT");
         pipeline.push(Effect::Control, control("committing", commit)).await;
+        failpoint::hit(failpoint::COMMIT_SENT).await;
         if let Err(error) = rows::settle(pipeline, &mut self.conflicts).await {
             return Err(self.explain(error, advance.from).await);
         }

@@ -39,6 +39,7 @@ use crate::cli::logging::LogFormat;
 use crate::config::diagnostics::ConfigErrors;
 use crate::config::load::{Inputs, Purpose, load};
 use crate::config::settings::Settings;
+use crate::failpoint;
 use crate::pg::conninfo::system_environment;
 use crate::pipeline::code::Code;
 
@@ -49,6 +50,9 @@ const RUNTIME_THREAD_COUNT: usize = 2;
 /// Parses the arguments, runs the verb, returns its exit code.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Err(error) = failpoint::arm() {
+        return exit::refuse(Code::E_CONFIG, &error.to_string());
+    }
     let global = &cli.global;
     output::choose(cli.verb.output());
     match cli.verb {

@@ -32,6 +32,7 @@ use crate::checkpoint::requests as checkpoint_requests;
 use crate::checkpoint::row::{self, Checkpoint};
 use crate::checkpoint::tables::{self, TableRecord};
 use crate::checkpoint::{Store, chunks};
+use crate::failpoint;
 use crate::model::finding::Side;
 use crate::pg::catalog::TableInfo;
 use crate::pg::client::{CancelHandle, Client};
@@ -254,6 +255,7 @@ impl Attempt<'_> {
             if Box::pin(copied).await? == CopyEnd::Shutdown {
                 return Ok(SHUT_DOWN);
             }
+            failpoint::hit(failpoint::ALL_COPIED).await;
             context.board.went_on(State::CatchingUp, "the copy is complete");
         } else if let Some(point) = first_point {
             point.release().await;
@@ -266,6 +268,7 @@ impl Attempt<'_> {
         if self.shutdown.is_cancelled() {
             return Ok(SHUT_DOWN);
         }
+        failpoint::hit(failpoint::BEFORE_STREAM).await;
         // The records say now what is finished; whoever writes one writes it whole.
         let records = held.records(context).await?;
         let watch = published.watch(context, held, records.clone());

@@ -7,6 +7,7 @@ use crate::checkpoint::row::{self, Checkpoint};
 use crate::checkpoint::schema::{self, Presence};
 use crate::checkpoint::tables::{CopyState, TableRecord};
 use crate::config::settings::Settings;
+use crate::failpoint;
 use crate::model::finding::{Finding, Severity, Side};
 use crate::pg::catalog::{self, ServerFacts};
 use crate::pg::client::Client;
@@ -247,9 +248,13 @@ impl Look {
             // Before they exist: a crash in between must not leave publications nobody knows.
             row::record_publications(destination, &context.checkpoint, checkpoint.epoch, &owned)
                 .await?;
+            failpoint::hit(failpoint::PUBLICATIONS_RECORDED).await;
         }
         request.owned = &owned;
         let plan = publication::ensure(source, request).await.map_err(publication_error)?;
+        if !plan.statements.is_empty() {
+            failpoint::hit(failpoint::PUBLICATIONS_ALTERED).await;
+        }
         for name in &plan.created {
             tracing::info!(publication = name, "publication created");
         }

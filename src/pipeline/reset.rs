@@ -19,6 +19,7 @@ use serde::Serialize;
 use crate::checkpoint::local::HeldDirectory;
 use crate::checkpoint::row::{self, Acquired, Checkpoint, CheckpointSql, Claim};
 use crate::checkpoint::{StoreError, schema, tables};
+use crate::failpoint;
 use crate::model::finding::Side;
 use crate::pg::client::Client;
 use crate::pg::ident::identifier;
@@ -132,6 +133,7 @@ pub async fn reset(context: &Context, wait: Option<Duration>) -> Result<Forgotte
     }
     let checkpoint = held.as_ref().map(|(checkpoint, _)| checkpoint);
     source::forget(context, checkpoint, wait, &mut forgotten).await;
+    failpoint::hit(failpoint::RESET_SOURCE_FORGOTTEN).await;
     if has_state {
         let epoch = held.map(|(checkpoint, _lease)| checkpoint.epoch);
         forget_rows(&destination, &context.checkpoint, epoch, &mut forgotten).await?;

@@ -10,6 +10,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::failpoint;
 use crate::model::change::TailEvent;
 use crate::pg::lsn::Lsn;
 use crate::pg::server_error::ServerError;
@@ -197,6 +198,9 @@ impl Tail {
             return Ok(());
         };
         self.copy_both.send_status(status_update(lsns, false)).await?;
+        if lsns.flushed > self.confirmed_lsn {
+            failpoint::hit(failpoint::FEEDBACK_SENT).await;
+        }
         self.confirmed_lsn = self.confirmed_lsn.max(lsns.flushed);
         Ok(())
     }

@@ -25,6 +25,7 @@ use super::leg::{Course, Goal, Leg, LegEnd};
 use crate::checkpoint::catch_up::{self, CatchUp};
 use crate::checkpoint::row;
 use crate::checkpoint::tables::{self, CopyState, TableRecord};
+use crate::failpoint;
 use crate::model::finding::Side;
 use crate::pg::catalog::{self, TableInfo};
 use crate::pg::client::Client;
@@ -161,9 +162,11 @@ impl Beside {
         let sql = &self.context.checkpoint;
         let reached = catch_up::read(&self.destination, sql).await?.and_then(|row| row.applied_lsn);
         let Some(reached) = reached else { return Ok(BesideEnd::Stopped) };
+        failpoint::hit(failpoint::SECOND_REACHED).await;
         let handed = tables::hand_over_text(&sql.schema, &sql.pipeline, reached);
         // A row without a position: the slot is to be dropped.
         self.guarded(&format!("{handed}; {}", catch_up::claim_text(sql, &slot))).await?;
+        failpoint::hit(failpoint::HANDED_OVER).await;
         tracing::info!(lsn = %reached, "tables that were copied beside the stream are part of it");
         remove(&self.context, &self.source, &self.destination, self.authority.epoch, &slot).await?;
         Ok(BesideEnd::Close)
@@ -198,6 +201,7 @@ impl Beside {
         let plan = SlotPlan { name: slot, is_temporary: false, failover: self.has_failover };
         let made = slot_creation::create(&self.context, &self.source, session, plan, stop).await?;
         let Some(point) = made else { return Ok(None) };
+        failpoint::hit(failpoint::SECOND_SLOT_CREATED).await;
         self.guarded(&catch_up::point_text(sql, point.lsn)).await?;
         Ok(Some(point))
     }

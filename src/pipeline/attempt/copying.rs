@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::leg::{Goal, Leg, LegEnd, lacking};
 use crate::checkpoint::chunks;
 use crate::checkpoint::tables::{self, CopyState, TableRecord};
+use crate::failpoint;
 use crate::pg::catalog::TableInfo;
 use crate::pg::client::Client;
 use crate::pg::ident::QualifiedName;
@@ -63,7 +64,10 @@ impl Copying<'_> {
             let tables = self.pending.iter().filter(|info| resumed.has(info.oid)).count();
             tracing::info!(tables, lsn = %point.lsn, "a copy that was cut off goes on");
             match leg.run(Goal::Before(point.lsn), &resumed).await {
-                Ok(LegEnd::Reached) => return self.copy_at(point, &resumed).await,
+                Ok(LegEnd::Reached) => {
+                    failpoint::hit(failpoint::POINT_REACHED).await;
+                    return self.copy_at(point, &resumed).await;
+                }
                 Ok(LegEnd::Stopped) => {
                     point.release().await;
                     return Ok(CopyEnd::Shutdown);
@@ -112,7 +116,10 @@ impl Copying<'_> {
         let session = self.context.replication_session().await?;
         let name = point_slot_name(&self.context.settings.source.slot);
         let plan = SlotPlan { name: &name, is_temporary: true, failover: false };
-        slot_creation::create(self.context, self.source, session, plan, self.shutdown).await
+        let made =
+            slot_creation::create(self.context, self.source, session, plan, self.shutdown).await?;
+        failpoint::hit(failpoint::COPY_POINT_TAKEN).await;
+        Ok(made)
     }
 
     fn preparation(&self) -> Preparation<'_> {
@@ -135,6 +142,7 @@ impl Copying<'_> {
         let context = self.context;
         let mut pending = pending::described_again(self.source, self.pending).await?;
         self.choice.narrow(&mut pending);
+        use crate::failpoint;
         if !context.settings.snapshot.copy_data {
             let (destination, membership) = (self.destination, self.membership);
             pending::adopt(context, destination, &pending, membership, point.lsn).await?;
@@ -146,6 +154,7 @@ impl Copying<'_> {
         let is_at_work = self.planner.records().any(|record| record.state == CopyState::Copied);
         let jobs =
             jobs.map_err(|error| if is_at_work { self.held(error, &pending) } else { error })?;
+        failpoint::hit(failpoint::TABLES_PREPARED).await;
         let copy = copy::Copy {
             context,
             point,

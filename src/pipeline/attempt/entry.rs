@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::{Attempt, Ready, holder_name};
 use crate::checkpoint::row::{self, Acquired, Checkpoint, Claim};
 use crate::checkpoint::schema::{self, Presence};
+use crate::failpoint;
 use crate::model::finding::Side;
 use crate::pg::client::Client;
 use crate::pipeline::check::explain_refusal;
@@ -174,6 +175,7 @@ impl Attempt<'_> {
             Acquired::Ours { checkpoint, from_stalled } => {
                 self.memory.has_superseded |= from_stalled;
                 self.memory.epoch = Some(checkpoint.epoch);
+                failpoint::hit(failpoint::LEASE_TAKEN).await;
                 Ok(Some(checkpoint))
             }
             Acquired::Standby { holder } => {

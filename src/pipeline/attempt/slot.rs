@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Attempt, Held};
 use crate::checkpoint::row;
+use crate::failpoint;
 use crate::model::finding::Side;
 use crate::pg::lsn::Lsn;
 use crate::pipeline::context::STREAM_PURPOSE;
@@ -126,6 +127,7 @@ impl Attempt<'_> {
             Verdict::FirstContact { replace } => {
                 let sql = &context.checkpoint;
                 row::record_slot(&held.destination, sql, epoch, slot, None).await?;
+                failpoint::hit(failpoint::SLOT_ANNOUNCED).await;
                 if replace {
                     crate::source::slot::drop_slot(&held.source, slot)
                         .await
@@ -140,7 +142,9 @@ impl Attempt<'_> {
                 else {
                     return Ok(None);
                 };
+                failpoint::hit(failpoint::SLOT_CREATED).await;
                 row::record_slot(&held.destination, sql, epoch, slot, Some(point.lsn)).await?;
+                failpoint::hit(failpoint::SLOT_RECORDED).await;
                 Ok(Some(Start { applied_lsn: point.lsn, first_point: Some(point) }))
             }
         }

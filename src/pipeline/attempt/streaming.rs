@@ -13,6 +13,7 @@ use crate::apply::targets::Targets;
 use crate::apply::transaction::Applier;
 use crate::checkpoint::Record;
 use crate::checkpoint::tables::{CopyState, TableRecord};
+use crate::failpoint;
 use crate::model::finding::Side;
 use crate::model::table::TableId;
 use crate::pg::catalog::{self, ReplicaIdentity, TableInfo};
@@ -98,6 +99,7 @@ impl Attempt<'_> {
         let keys = full_identity_keys(&look.selection.tables);
         let slot = &context.settings.source.slot;
         let tail = Tail::start(replication, slot, start.applied_lsn, &options, keys).await?;
+        failpoint::hit(failpoint::STREAM_STARTED).await;
         let targets = Targets::default();
         let writer = context.writing_client("apply", look.has_replica_role).await?;
         let cancel = writer.cancel_handle();

@@ -6,6 +6,7 @@ use super::schedule::BuildJob;
 use super::{Shared, TableJob};
 use crate::checkpoint::chunks;
 use crate::checkpoint::tables::{self, CopyState, TableRecord};
+use crate::failpoint;
 use crate::model::finding::Side;
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::status::TableState;
@@ -102,6 +103,7 @@ async fn end(
         [] => completing()(source),
         builds => PipelineError::Build { statement: builds.join("; "), source },
     })?;
+    failpoint::hit(failpoint::TABLE_COPIED).await;
     if !job.record.created {
         courtesy(destination, table, &analyze).await;
     }

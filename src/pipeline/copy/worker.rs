@@ -12,6 +12,7 @@ use super::schedule::{BuildJob, Work};
 use super::transformer::Transformer;
 use super::{CANCEL_PATIENCE, ChunkJob, CopyEnd, CopyJob, Shared, TableJob, finish};
 use crate::checkpoint::chunks::{self, LoadedChunk};
+use crate::failpoint;
 use crate::model::finding::Side;
 use crate::pg::cancel::CancelHandle;
 use crate::pg::ident::{identifier, literal};
@@ -136,6 +137,7 @@ impl Worker {
         table.start();
         self.shared.show_state(&table.job, TableState::Copying);
         let copied = self.load(chunk).await?;
+        failpoint::hit(failpoint::CHUNK_LOADED).await;
         let (shared, destination) = self.at_destination();
         if table.is_single() {
             table.chunk_done(copied.row_count, copied.byte_count);
@@ -147,8 +149,10 @@ impl Worker {
         destination.execute(&progress).await.map_err(loading())?;
         shared.count_overwritten(&table.job, copied.overwritten_count);
         if !table.chunk_done(copied.row_count, copied.byte_count) {
+            failpoint::hit(failpoint::CHUNK_COMMITTED).await;
             return Ok(());
         }
+        failpoint::hit(failpoint::LAST_CHUNK_COMMITTED).await;
         self.complete(table).await
     }
 
@@ -166,6 +170,7 @@ impl Worker {
         let (shared, destination) = self.at_destination();
         shared.show_builds();
         finish::build(shared, build, destination).await?;
+        failpoint::hit(failpoint::INDEX_BUILT).await;
         if build.table.build_done() {
             finish::in_own_transaction(shared, &build.table, destination).await?;
         }

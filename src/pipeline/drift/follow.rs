@@ -9,6 +9,7 @@ use tokio_postgres::error::SqlState;
 
 use crate::checkpoint::row;
 use crate::checkpoint::tables::{self, TableRecord};
+use crate::failpoint;
 use crate::model::finding::Side;
 use crate::pg::client::Client;
 use crate::pipeline::context::Context;
@@ -86,8 +87,11 @@ async fn run(
     for statement in &follow.statements {
         client.batch_execute(statement).await.map_err(|error| refused(follow, statement, error))?;
     }
+    failpoint::hit(failpoint::TABLE_ALTERED).await;
     let record = tables::write_text(&sql.schema, &sql.pipeline, &follow.record);
-    client.batch_execute(&format!("{record}; COMMIT")).await.map_err(failed())
+    client.batch_execute(&format!("{record}; COMMIT")).await.map_err(failed())?;
+    failpoint::hit(failpoint::TABLE_FOLLOWED).await;
+    Ok(())
 }
 
 /// A statement that the destination does not take as it is; a lost connection or a lock that was

@@ -6,6 +6,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{Forgotten, Place};
 use crate::checkpoint::row::Checkpoint;
+use crate::failpoint;
 use crate::model::finding::Side;
 use crate::pg::catalog::{self, ServerFacts, SlotInfo};
 use crate::pg::client::Client;
@@ -79,7 +80,10 @@ pub(super) async fn forget(
     }
     for slot in &owned.slots {
         match forget_slot(context, &client, &facts.database, slot).await {
-            Ok(true) => forgotten.dropped(Place::Source, slot_object(slot)),
+            Ok(true) => {
+                forgotten.dropped(Place::Source, slot_object(slot));
+                failpoint::hit(failpoint::RESET_SLOT_DROPPED).await;
+            }
             Ok(false) => {}
             Err(reason) => {
                 let statement = Some(slot_statement(slot));

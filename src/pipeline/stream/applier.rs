@@ -9,6 +9,7 @@ use tracing::Instrument;
 use crate::apply::ApplyError;
 use crate::apply::transaction::{Applied, Applier};
 use crate::batch::{Batch, End};
+use crate::failpoint;
 use crate::model::change::Op;
 use crate::pg::lsn::Lsn;
 use crate::pipeline::error::{BatchPlace, PipelineError};
@@ -59,7 +60,11 @@ async fn run(
         };
         let started = Instant::now();
         let applied = match next {
-            Work::Idle(lsn) => Some(applier.advance_idle(lsn).await?),
+            Work::Idle(lsn) => {
+                let applied = applier.advance_idle(lsn).await?;
+                failpoint::hit(failpoint::IDLE_COMMITTED).await;
+                Some(applied)
+            }
             Work::Batch(batch) => {
                 let applied = match applier.apply(&batch).await {
                     Ok(applied) => applied,
@@ -69,6 +74,7 @@ async fn run(
                 let change_count = batch.change_count as u64;
                 uncommitted.extend(batch.counts);
                 if is_committed {
+                    failpoint::hit(failpoint::COMMITTED).await;
                     let last = applied.as_ref().and_then(|applied| applied.last);
                     let commit_time = last.map(|commit| commit.commit_time);
                     board.batch_applied(started.elapsed(), change_count, commit_time);

@@ -6,6 +6,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
 use crate::checkpoint::{Record, Store};
+use crate::failpoint;
 use crate::pipeline::status::Board;
 use crate::pipeline::stream::progress::Progress;
 
@@ -27,6 +28,7 @@ pub(super) fn start(
                 record.sequence += 1;
                 match store.mirror(record.clone()).await {
                     Ok(duration) => {
+                        failpoint::hit(failpoint::MIRRORED).await;
                         board.checkpoint_flush(duration);
                         progress.flushed(applied_lsn);
                     }

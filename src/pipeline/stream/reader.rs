@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::batch::{Batcher, Limits};
 use crate::checkpoint::row::LastCommit;
+use crate::failpoint;
 use crate::model::change::{Change, RowChange, TailEvent};
 use crate::model::table::Table;
 use crate::pg::lsn::Lsn;
@@ -146,6 +147,7 @@ impl Reader {
                 Err(error)
             }
             Ok(end) => {
+                failpoint::hit(failpoint::DRAIN_BEGUN).await;
                 if matches!(end, ReaderEnd::Restart(_) | ReaderEnd::CaughtUp) {
                     // As above: the next stream begins right before the transaction in hand.
                     self.batcher.close();
@@ -153,6 +155,7 @@ impl Reader {
                 if !self.drain(grace, &mut applier).await? {
                     return Ok(ReaderEnd::CutOff);
                 }
+                failpoint::hit(failpoint::DRAINED).await;
                 if let Err(error) = self.tail.stop().await {
                     tracing::debug!(%error, "the replication connection did not end in order");
                 }
