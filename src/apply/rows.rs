@@ -129,6 +129,11 @@ impl<'a> Rows<'_, 'a> {
         Ok(())
     }
 
+    /// Prepares a statement, whatever is on its way.
+    async fn prepared(&mut self, target: &Target, sql: String) -> Result<Statement, ApplyError> {
+        self.pipeline.beside(self.writer.prepared_for(&target.name, sql)).await
+    }
+
     /// Sends one row statement.
     async fn send(
         &mut self,
@@ -169,7 +174,7 @@ impl<'a> Rows<'_, 'a> {
             return Ok(());
         }
         let sql = statement::delete_row(target, Find::Key);
-        let statement = self.writer.prepared_for(&target.name, sql).await?;
+        let statement = self.prepared(target, sql).await?;
         for row in rows {
             let effect = if is_expected { Effect::Deleted { table } } else { Effect::Removed };
             let values = values_at(target, row, &target.key);
@@ -252,7 +257,7 @@ impl<'a> Rows<'_, 'a> {
             let sql = statement::update_row(target, mask, Find::Key);
             (sql, Effect::Updated { target: Arc::clone(target) })
         };
-        let statement = self.writer.prepared_for(&target.name, sql).await?;
+        let statement = self.prepared(target, sql).await?;
         for row in rows {
             let mut values =
                 if is_complete { values_of(target, row) } else { values_at(target, row, mask) };
@@ -274,8 +279,7 @@ impl<'a> Rows<'_, 'a> {
         if rows.is_empty() {
             return Ok(());
         }
-        let statement =
-            self.writer.prepared_for(&target.name, statement::insert_row(target)).await?;
+        let statement = self.prepared(target, statement::insert_row(target)).await?;
         for row in rows {
             self.insert_one(table, target, &statement, row).await?;
         }
@@ -347,7 +351,7 @@ impl<'a> Rows<'_, 'a> {
         let all: Vec<usize> = (0..target.columns.len()).collect();
         let staging = self.writer.stage(target, &all, rows).await?;
         let sql = statement::upsert_staged(target, &staging);
-        let statement = self.writer.prepared_for(&target.name, sql).await?;
+        let statement = self.prepared(target, sql).await?;
         let row = self.client.query_one(&statement, &[]).await.map_err(rejected)?;
         let count = |column| u64::try_from(row.get::<_, i64>(column)).unwrap_or(0);
         Ok(Upserted { rows: count(0), fresh: count(1) })
@@ -375,7 +379,7 @@ impl<'a> Rows<'_, 'a> {
         settle(self.pipeline, self.conflicts).await?;
         let rejected = |source| ApplyError::Table { table: target.name.clone(), source };
         let staging = self.writer.stage(target, &columns, rows).await?;
-        let statement = self.writer.prepared_for(&target.name, sql(&staging)).await?;
+        let statement = self.prepared(target, sql(&staging)).await?;
         self.client.execute(&statement, &[]).await.map_err(rejected)
     }
 
@@ -393,7 +397,7 @@ impl<'a> Rows<'_, 'a> {
                 Some(statement) => statement.clone(),
                 None => {
                     let sql = shape.sql(&target);
-                    let statement = self.writer.prepared_for(&target.name, sql).await?;
+                    let statement = self.prepared(&target, sql).await?;
                     statements.insert(shape.clone(), statement.clone());
                     statement
                 }

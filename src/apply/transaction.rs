@@ -145,9 +145,10 @@ impl Applier {
         pipeline: &mut Pipeline<'a, Effect>,
     ) -> Result<(), ApplyError> {
         let preparing = |source| ApplyError::Transaction { doing: "preparing", source };
-        let lock = self.writer.prepared(self.checkpoint.lock_shared.clone()).await;
+        let lock = pipeline.beside(self.writer.prepared(self.checkpoint.lock_shared.clone())).await;
         let lock = lock.map_err(preparing)?;
-        let check = self.writer.prepared(self.checkpoint.check_epoch.clone()).await;
+        let check =
+            pipeline.beside(self.writer.prepared(self.checkpoint.check_epoch.clone())).await;
         let check = check.map_err(preparing)?;
         let name = self.checkpoint.pipeline.clone();
         let epoch = self.epoch;
@@ -170,7 +171,8 @@ impl Applier {
         advance: Advance,
         transaction_count: u64,
     ) -> Result<Applied, ApplyError> {
-        let statement = self.writer.prepared(self.checkpoint.advance.clone()).await;
+        let advancing = self.writer.prepared(self.checkpoint.advance.clone());
+        let statement = pipeline.beside(advancing).await;
         let statement =
             statement.map_err(|source| ApplyError::Transaction { doing: "preparing", source })?;
         let name = self.checkpoint.pipeline.clone();

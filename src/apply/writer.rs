@@ -2,12 +2,13 @@
 //! whose answers are awaited later.
 //!
 //! **Invariant:** statements reach the server in the order of the calls, whether their answers have
-//! been awaited or not. After an error the connection is not used again for rows.
+//! been awaited or not. While there are answers to come, whatever else the connection is asked is
+//! awaited by [`Pipeline::beside`]. After an error the connection is not used again for rows.
 
 use std::collections::HashMap;
 use std::collections::VecDeque;
-use std::future::Future;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -184,6 +185,23 @@ impl<'a, T> Pipeline<'a, T> {
         let mut answer = futures::future::maybe_done(answer);
         let _ = futures::poll!(&mut answer);
         self.answers.push_back((tag, answer));
+    }
+
+    /// Waits for something else on the same connection, and takes the answers that come before.
+    /// tokio-postgres reads no further while one of them is neither polled nor taken and comes in
+    /// more than two pieces: whoever waited for a later one alone would wait for ever.
+    pub async fn beside<F: Future>(&mut self, other: F) -> F::Output {
+        let mut other = pin!(other);
+        poll_fn(|cx| {
+            for (_, answer) in &mut self.answers {
+                if Pin::new(answer).poll(cx).is_pending() {
+                    // Those behind it have not come either.
+                    break;
+                }
+            }
+            other.as_mut().poll(cx)
+        })
+        .await
     }
 
     /// The next answer in order; none when all have come.
