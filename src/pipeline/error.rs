@@ -73,6 +73,12 @@ pub enum PipelineError {
     /// The session that keeps the copy's snapshot has ended: what is not copied needs a new one.
     #[error("the copy's snapshot is gone: the source session that held it has ended")]
     SnapshotGone,
+    /// Bytes leave and nothing comes back.
+    #[error(
+        "the {} does not answer although the connection stands; it counts as gone",
+        .side.label()
+    )]
+    Silent { side: Side },
     /// Another process works under the same name.
     #[error("the lease is held by {holder}")]
     Held { holder: String },

@@ -29,6 +29,7 @@ pub mod planner;
 pub mod policy;
 pub mod poll;
 pub mod pooling;
+pub mod pulse;
 pub mod requests;
 pub mod reread;
 pub mod reset;

@@ -70,7 +70,9 @@ pub fn judge(error: &PipelineError, was_connected: bool) -> Verdict {
         PipelineError::Schema { .. } => verdict(Code::E_SCHEMA, Hold),
         PipelineError::Data { .. } => verdict(Code::E_DATA, Hold),
         PipelineError::Copy { source, .. } => judge(source, was_connected),
-        PipelineError::Rewritten { .. } | PipelineError::SnapshotGone => PASSING,
+        PipelineError::Rewritten { .. }
+        | PipelineError::SnapshotGone
+        | PipelineError::Silent { .. } => PASSING,
         PipelineError::Held { .. } => verdict(Code::E_FENCED, Retry),
         PipelineError::TaskEnded { .. } | PipelineError::TaskFailed { .. } => {
             verdict(Code::E_IO, Retry)

@@ -1,4 +1,4 @@
-//! The once-a-second look at the source: WAL end, clock, slot.
+//! The once-a-second look at the source: WAL end, clock, slot; and its pulse (`super::pulse`).
 
 use std::time::{Duration, Instant};
 
@@ -7,16 +7,14 @@ use tokio::task::JoinHandle;
 use crate::pg::catalog;
 use crate::pg::client::Client;
 use crate::pipeline::context::Context;
+use crate::pipeline::pulse::{self, Reports};
 use crate::pipeline::status::{SlotPoll, SourcePoll};
 
 /// DESIGN: the lag in seconds is measured against a WAL-end poll every second.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A poll that takes longer counts as unreachable.
-const POLL_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// Polls for as long as the agent runs, reconnecting by itself; its failures only show.
-pub fn start(context: Context) -> JoinHandle<()> {
+pub fn start(context: Context, reports: Reports) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut client = None;
         let mut retention = Retention::default();
@@ -24,11 +22,15 @@ pub fn start(context: Context) -> JoinHandle<()> {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
+            let stood = client.is_some();
             let polling = poll(&context, &mut client, &mut retention);
-            let polled = tokio::time::timeout(POLL_TIMEOUT, polling).await;
-            if !matches!(polled, Ok(true)) {
+            let polled = pulse::answer(polling, || context.board.source_unreachable()).await;
+            if polled != Some(true) {
                 client = None;
                 context.board.source_unreachable();
+            }
+            if polled.is_none() && stood {
+                reports.silent();
             }
         }
     })

@@ -10,6 +10,7 @@ use crate::pipeline::code::Code;
 use crate::pipeline::context::Context;
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::poll;
+use crate::pipeline::pulse;
 use crate::pipeline::status::{Board, State};
 use crate::pipeline::supervise::{RunEnd, supervise};
 
@@ -41,8 +42,11 @@ pub async fn run(
     };
     let state_name = settings.pipeline.clone();
     let context = Context::new(settings, board, &state_name);
-    let poller = poll::start(context.clone());
-    let end = supervise(&context, &store, options, &shutdown).await;
+    let (at_source, at_destination, mut silences) = pulse::channel();
+    let poller = poll::start(context.clone(), at_source);
+    let pulse = pulse::start(context.clone(), at_destination);
+    let end = supervise(&context, &store, options, &mut silences, &shutdown).await;
+    pulse.abort();
     if let Ok(store) = Arc::try_unwrap(store) {
         store.close().await;
     }

@@ -16,6 +16,7 @@ use crate::pipeline::code::Code;
 use crate::pipeline::context::Context;
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::policy::{Disposition, Verdict, judge};
+use crate::pipeline::pulse::Silences;
 use crate::pipeline::requests;
 use crate::pipeline::run::RunOptions;
 use crate::pipeline::status::{ErrorReport, State};
@@ -44,6 +45,7 @@ pub async fn supervise(
     context: &Context,
     store: &Arc<Store>,
     options: RunOptions,
+    silences: &mut Silences,
     shutdown: &CancellationToken,
 ) -> RunEnd {
     let mut memory = Memory::default();
@@ -52,9 +54,12 @@ pub async fn supervise(
     loop {
         let attempt = Attempt { context, store, memory: &mut memory, options, shutdown };
         let (started_at, began) = (context.board.status().positions.applied, Instant::now());
+        silences.forget();
         let result = tokio::select! {
             biased;
             result = Box::pin(attempt.run()) => result,
+            // It waits for an answer that will not come.
+            side = silences.next() => Err(PipelineError::Silent { side }),
             () = stopped_for(shutdown, context.settings.shutdown_grace.mul_f64(ATTEMPT_SHARE)) => {
                 return RunEnd::Shutdown;
             }
@@ -80,6 +85,10 @@ pub async fn supervise(
             Err(_) if shutdown.is_cancelled() => return RunEnd::Shutdown,
             Err(error) => error,
         };
+        if let PipelineError::Silent { side: Side::Source } = error {
+            // The server does not know that we let go: its end of the stream keeps the slot.
+            memory.has_superseded = true;
+        }
         let is_further = context.board.status().positions.applied > started_at;
         if is_further && !memory.has_failed_beside {
             backoff.reset();
@@ -140,7 +149,8 @@ fn side(error: &PipelineError) -> Side {
         PipelineError::Tail(_) => Side::Source,
         PipelineError::Query { side, .. }
         | PipelineError::Catalog { side, .. }
-        | PipelineError::Wire { side, .. } => *side,
+        | PipelineError::Wire { side, .. }
+        | PipelineError::Silent { side } => *side,
         PipelineError::Slot(_) | PipelineError::PublicationGone { .. } => Side::Source,
         PipelineError::Copy { source, .. } => side(source),
         PipelineError::Connect(error) if error.side() == Side::Source.label() => Side::Source,
@@ -150,7 +160,7 @@ fn side(error: &PipelineError) -> Side {
 
 fn stage(error: &PipelineError) -> &'static str {
     match error {
-        PipelineError::Connect(_) => "connect",
+        PipelineError::Connect(_) | PipelineError::Silent { .. } => "connect",
         PipelineError::Tail(_) => "stream",
         PipelineError::Apply(_) | PipelineError::Batch { .. } => "apply",
         PipelineError::Checkpoint(_) | PipelineError::Store(_) => "checkpoint",
