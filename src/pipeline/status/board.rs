@@ -47,6 +47,8 @@ struct Inner {
     /// State and reason as set, whatever the conditions make of it.
     steady: (State, String),
     conditions: BTreeSet<String>,
+    /// Why the local store cannot be written, while it cannot.
+    store_failure: Option<String>,
     lag: Lag,
     tables: Tables,
     metrics: Metrics,
@@ -111,6 +113,7 @@ impl Board {
             is_held: false,
             steady: (State::Starting, "starting".to_owned()),
             conditions: BTreeSet::new(),
+            store_failure: None,
             lag: Lag::default(),
             tables: Tables::default(),
             metrics,
@@ -176,6 +179,15 @@ impl Board {
         inner.conditions = conditions;
         inner.show_state(now);
         new
+    }
+
+    /// The local store cannot be written, or can again: meanwhile nothing is confirmed to the source,
+    /// and a pipeline that streams is shown as degraded.
+    pub fn set_store_failure(&self, reason: Option<String>) {
+        let now = self.now().wall;
+        let mut inner = self.lock();
+        inner.store_failure = reason;
+        inner.show_state(now);
     }
 
     pub fn state(&self) -> State {
@@ -284,11 +296,11 @@ impl Inner {
     fn show_state(&mut self, now: PgTimestamp) {
         let (state, reason) = self.steady.clone();
         let goes_on = matches!(state, State::CatchingUp | State::Streaming);
-        let (state, reason) = if goes_on && !self.conditions.is_empty() {
-            let conditions: Vec<&str> = self.conditions.iter().map(String::as_str).collect();
-            (State::Degraded, conditions.join("; "))
-        } else {
-            (state, reason)
+        let conditions: Vec<&str> =
+            self.store_failure.iter().chain(&self.conditions).map(String::as_str).collect();
+        let (state, reason) = match goes_on && !conditions.is_empty() {
+            true => (State::Degraded, conditions.join("; ")),
+            false => (state, reason),
         };
         if self.status.state != state {
             self.state_since = now;
