@@ -3,7 +3,7 @@
 CARGO ?= cargo
 BIN = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo test check fmt test-versions bench dist install
+.PHONY: help demo test check fmt test-versions test-long bench dist install
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "make %-14s %s\n", $$1, $$2 }'
@@ -29,6 +29,9 @@ fmt: ## format the sources
 
 test-versions: install ## PostgreSQL 14 to 18 on either side: all 25 pairs (some five minutes)
 	@scripts/test.sh versions:: all
+
+test-long: install ## the long campaigns: faults, crashes, memory (up to an hour)
+	@scripts/test.sh long:: all
 
 bench: ## the figures of the README, beside what else is installed (some minutes)
 	@scripts/install-build-tools.sh

@@ -16,6 +16,8 @@ mod connect;
 mod copy;
 /// What stands in the way at the destination is found.
 mod destination;
+/// Networks, servers, settings, locks, disks and neighbours that do their worst.
+mod faults;
 /// Snapshot and tail together are exact.
 mod hand_over;
 /// The harness itself: servers start, answer, stop, and nothing is left behind.

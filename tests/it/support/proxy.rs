@@ -1,18 +1,20 @@
-//! A TCP proxy that misbehaves on request: cuts, stalls, half-closes, cuts after n bytes, throttles.
+//! A TCP proxy that misbehaves on request: cuts, resets, stalls, swallows, half-closes, cuts after n
+//! bytes, throttles, delays, slices.
 //!
 //! One task per connection and direction. What to do is read before every piece that is forwarded,
 //! so a change takes effect on connections that are already open.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+use leg::Leg;
+
+mod leg;
 
 /// Which way bytes go, seen from the agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,9 +39,23 @@ pub(crate) enum Behavior {
         direction: Direction,
         bytes: u64,
     },
+    /// The same with RST for a farewell: what was under way in either direction is lost.
+    ResetAfter {
+        direction: Direction,
+        bytes: u64,
+    },
     Throttle {
         bytes_per_second: u64,
     },
+    /// Every piece of up to 16 KiB waits so long, one after the other.
+    Delay {
+        milliseconds: u64,
+    },
+    /// Pieces of one to three bytes.
+    Slice,
+    /// Whatever is sent is taken and thrown away, for ever on the connections that are open then;
+    /// nothing is closed, and who connects is left waiting: a link whose router forgot it.
+    Swallow,
 }
 
 #[derive(Debug)]
@@ -47,7 +63,7 @@ pub(crate) struct Proxy {
     pub(crate) port: u16,
     behavior: watch::Sender<Behavior>,
     accepting: JoinHandle<()>,
-    /// Connections that `CutAfter` has ended since the behavior was last set.
+    /// Connections that `CutAfter` or `ResetAfter` has ended since the behavior was last set.
     cuts: Arc<AtomicUsize>,
 }
 
@@ -99,8 +115,19 @@ async fn accept(
     cuts: Arc<AtomicUsize>,
 ) {
     while let Ok((agent, _)) = listener.accept().await {
-        if *seen.borrow() == Behavior::Cut {
-            continue;
+        let behavior = *seen.borrow();
+        match behavior {
+            Behavior::Cut => continue,
+            Behavior::Swallow => {
+                let mut seen = seen.clone();
+                tokio::spawn(async move {
+                    // Held open until there is a link again; too late for whoever waited.
+                    drop(seen.wait_for(|behavior| *behavior != Behavior::Swallow).await);
+                    drop(agent);
+                });
+                continue;
+            }
+            _ => {}
         }
         let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { continue };
         drop(agent.set_nodelay(true));
@@ -112,14 +139,7 @@ async fn accept(
             (Direction::ToServer, from_agent, to_server),
             (Direction::FromServer, from_server, to_agent),
         ] {
-            let leg = Leg {
-                direction,
-                reader,
-                writer,
-                seen: seen.clone(),
-                passed: 0,
-                cuts: Arc::clone(&cuts),
-            };
+            let leg = Leg::new(direction, (reader, writer), seen.clone(), Arc::clone(&cuts));
             let ended = ended.clone();
             tokio::spawn(async move {
                 tokio::select! {
@@ -130,86 +150,5 @@ async fn accept(
                 }
             });
         }
-    }
-}
-
-struct Leg {
-    direction: Direction,
-    reader: OwnedReadHalf,
-    writer: OwnedWriteHalf,
-    seen: watch::Receiver<Behavior>,
-    /// Bytes since the behavior last changed.
-    passed: u64,
-    cuts: Arc<AtomicUsize>,
-}
-
-impl Leg {
-    async fn run(mut self) {
-        let mut buffer = vec![0_u8; 16 * 1024];
-        loop {
-            let behavior = *self.seen.borrow_and_update();
-            match behavior {
-                Behavior::Cut => return,
-                Behavior::HalfOpen if self.direction == Direction::ToServer => {
-                    // The server sees an end; the agent's bytes pile up unread.
-                    drop(self.writer.shutdown().await);
-                    drop(self.changed().await);
-                    return;
-                }
-                Behavior::Stall | Behavior::HalfOpen => {
-                    if self.changed().await.is_err() {
-                        return;
-                    }
-                    continue;
-                }
-                Behavior::Forward | Behavior::CutAfter { .. } | Behavior::Throttle { .. } => {}
-            }
-            let read = tokio::select! {
-                biased;
-                // A new order goes before more bytes.
-                changed = self.seen.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
-                    self.passed = 0;
-                    continue;
-                }
-                read = self.reader.read(&mut buffer) => read,
-            };
-            let Ok(count @ 1..) = read else { return };
-            if !self.forward(behavior, &buffer[..count]).await {
-                return;
-            }
-        }
-    }
-
-    /// False when the connection is at its end.
-    async fn forward(&mut self, behavior: Behavior, bytes: &[u8]) -> bool {
-        let length = bytes.len() as u64;
-        let allowed = match behavior {
-            Behavior::CutAfter { direction, bytes } if direction == self.direction => {
-                length.min(bytes.saturating_sub(self.passed))
-            }
-            _ => length,
-        };
-        let part = &bytes[..usize::try_from(allowed).expect("at most the buffer")];
-        if self.writer.write_all(part).await.is_err() {
-            return false;
-        }
-        if allowed < length {
-            self.cuts.fetch_add(1, Ordering::Relaxed);
-            return false;
-        }
-        self.passed += allowed;
-        if let Behavior::Throttle { bytes_per_second } = behavior {
-            let seconds = allowed as f64 / bytes_per_second as f64;
-            tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
-        }
-        true
-    }
-
-    async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
-        self.passed = 0;
-        self.seen.changed().await
     }
 }
