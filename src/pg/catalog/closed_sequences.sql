@@ -1,4 +1,6 @@
 -- $1 oid[]: relations. Sequences that their columns' defaults read, without our USAGE.
+-- CASE, because the server may ask for the privilege before it looks at the kind, and refuses to
+-- tell it of anything but a sequence.
 SELECT DISTINCT
        ad.adrelid,
        a.attname::pg_catalog.text,
@@ -12,5 +14,7 @@ SELECT DISTINCT
   JOIN pg_catalog.pg_class s ON s.oid = d.refobjid AND s.relkind = 'S'
   JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace
  WHERE ad.adrelid = ANY ($1)
-   AND NOT pg_catalog.has_sequence_privilege(s.oid, 'USAGE, UPDATE')
+   AND CASE WHEN s.relkind = 'S'
+            THEN NOT pg_catalog.has_sequence_privilege(s.oid, 'USAGE, UPDATE')
+       END
  ORDER BY 1, 2

@@ -162,3 +162,19 @@ async fn check_refuses_transforms_that_changed_since_the_copy() {
     assert_eq!(output.code, 3, "{output:?}");
     assert!(output.stdout.contains("changed since its rows were copied"), "{output:?}");
 }
+
+/// Which of two conditions a server looks at first is up to its planner, and changes with statistics.
+#[tokio::test]
+async fn what_is_asked_can_be_answered_by_any_plan() {
+    let (source, destination) = with_table().await;
+    source.exec("CREATE TABLE numbered (id serial PRIMARY KEY, long text)").await;
+    let mut agent = Agent::between(&source, &destination);
+    agent.start_and_stream().await;
+    for setting in ["enable_nestloop", "enable_hashjoin", "enable_mergejoin", "enable_indexscan"] {
+        for server in [&source, &destination] {
+            server.exec(&format!("ALTER ROLE postgres SET {setting} = off")).await;
+        }
+        let output = agent.verb(&["check"]).await;
+        assert_eq!(output.code, 0, "{setting}: {output:?}");
+    }
+}
