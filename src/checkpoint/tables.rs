@@ -261,16 +261,19 @@ pub fn reopen_text(
 }
 
 /// Hands the tables that were copied beside the stream over to it: what stands before `reached` they
-/// have. The caller has begun a guarded transaction.
+/// have. Fails inside the server where the stream is further than that. The caller has begun a guarded
+/// transaction.
 pub fn hand_over_text(schema: &str, pipeline: &str, reached: Lsn) -> String {
     format!(
-        "UPDATE {}.tables SET state = {}, beside = false, copied_lsn = {} \
-         WHERE pipeline = {} AND state = {}",
-        identifier(schema),
+        "SELECT 1 / (SELECT count(*) FROM {schema}.checkpoint WHERE pipeline = {pipeline} \
+         AND applied_lsn <= {reached}); \
+         UPDATE {schema}.tables SET state = {}, beside = false, copied_lsn = {reached} \
+         WHERE pipeline = {pipeline} AND state = {}",
         literal(CopyState::Copied.as_str()),
-        literal(&reached.to_string()),
-        literal(pipeline),
         literal(CopyState::CatchingUp.as_str()),
+        schema = identifier(schema),
+        pipeline = literal(pipeline),
+        reached = literal(&reached.to_string()),
     )
 }
 

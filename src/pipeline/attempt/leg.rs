@@ -213,6 +213,7 @@ impl Leg<'_> {
             limits,
             // The copy is not complete: this is not streaming.
             caught_up_at: Lsn::new(u64::MAX),
+            is_whole: false,
             before,
             alone_until: self.alone_until,
             last_commit,

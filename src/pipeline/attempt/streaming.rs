@@ -1,8 +1,6 @@
 //! From the checkpoint on: the stream, until something ends it.
 
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -45,6 +43,9 @@ const BATCH_SHARE: f64 = 0.7;
 /// destination to describe a table, for example.
 const READER_SHARE: f64 = 0.75;
 
+/// How long what is copied beside the stream may take to stop.
+const BESIDE_PATIENCE: Duration = Duration::from_secs(3);
+
 /// What a stream starts from.
 #[derive(Debug)]
 pub(super) struct Start {
@@ -82,8 +83,8 @@ impl Attempt<'_> {
         let is_binary = self.is_binary(&look, &planner, start.applied_lsn).await?;
         let mut reached = source_position(&held.source).await?;
         context.board.set_state(State::CatchingUp, format!("catching up to {reached}"));
-        if start.stage.is_some() || start.beside.is_some() {
-            // There is a copy to come before all of it streams.
+        if start.stage.is_some() {
+            // There is a copy to come before it streams.
             reached = Lsn::new(u64::MAX);
         }
         if start.beside.is_some() {
@@ -119,6 +120,7 @@ impl Attempt<'_> {
             board: context.board.clone(),
             limits: batch_limits(&context.settings),
             caught_up_at: reached,
+            is_whole: start.beside.is_none(),
             before: None,
             alone_until: self.memory.alone_until,
             last_commit: held.checkpoint.last_commit,
@@ -137,39 +139,49 @@ impl Attempt<'_> {
         // Ends with the stream.
         let _watching = watch.start(stop.clone());
         let destination = Arc::clone(&held.destination);
-        let is_close = AtomicBool::new(false);
-        let interruption = async {
+        let mut meanwhile = std::pin::pin!(async {
+            let mut copied = std::pin::pin!(copied_beside(start.beside.as_deref(), &stop));
             tokio::select! {
                 biased;
-                () = requests::arrived(context, &destination) => {}
-                close = copied_beside(start.beside.as_deref(), &stop) => {
-                    is_close.store(close?, Ordering::Relaxed);
+                () = requests::arrived(context, &destination) => stop.cancel(),
+                end = &mut copied => return end,
+            }
+            copied.await
+        });
+        let mut beside_end = None;
+        let mut streaming = Box::pin(stream.run(until, stop.clone(), grace));
+        let end = loop {
+            tokio::select! {
+                biased;
+                end = &mut streaming => match end {
+                    Ok(end) => break end,
+                    Err(error) => return Err(drift::enums::explain(sides, &records, error).await),
+                },
+                () = source_left(&source) => return Err(TailError::Ended.into()),
+                end = &mut meanwhile, if beside_end.is_none() => {
+                    self.memory.has_failed_beside = end.is_err();
+                    beside_end = Some(end?);
+                    // The stream ends in order, and another attempt follows.
+                    stop.cancel();
                 }
+                () = stopped_for(self.shutdown, whole_grace.mul_f64(READER_SHARE)) => {
+                    break ReaderEnd::CutOff;
+                }
+                error = watch_for_loss(sides, &looks, records.clone()) => return Err(error),
             }
+        };
+        if start.beside.is_some() && beside_end.is_none() {
             stop.cancel();
-            // The stream ends in order.
-            std::future::pending::<Result<Infallible, PipelineError>>().await
-        };
-        let end = tokio::select! {
-            biased;
-            end = Box::pin(stream.run(until, stop.clone(), grace)) => match end {
-                Ok(end) => end,
-                Err(error) => return Err(drift::enums::explain(sides, &records, error).await),
-            },
-            () = source_left(&source) => return Err(TailError::Ended.into()),
-            failed = interruption => {
-                self.memory.has_failed_beside = true;
-                match failed? {}
-            }
-            () = stopped_for(self.shutdown, whole_grace.mul_f64(READER_SHARE)) => ReaderEnd::CutOff,
-            error = watch_for_loss(sides, &looks, records.clone()) => return Err(error),
-        };
+            // It cancels what it runs at the destination, where nobody would wait for it any more.
+            let _ = tokio::time::timeout(BESIDE_PATIENCE, &mut meanwhile).await;
+        }
         if matches!(end, ReaderEnd::CutOff) {
             let at_control = held.destination.cancel_handle();
             tokio::join!(cut_off(&cancel), cut_off(&at_control));
         }
-        if let Some(beside) = &start.beside
-            && is_close.load(Ordering::Relaxed)
+        // A batch that was cut off may be on its way still: its position is not known then.
+        if let (Some(beside), Some(BesideEnd::Close), ReaderEnd::Shutdown) =
+            (&start.beside, beside_end, &end)
             && !self.shutdown.is_cancelled()
         {
             return Ok(match beside.hand_over(self.shutdown).await? {
@@ -247,13 +259,13 @@ impl Attempt<'_> {
     }
 }
 
-/// Whether what is copied beside the stream may be taken over. Never ends where nothing is.
+/// Copies beside the stream. Never ends where nothing is to be copied.
 async fn copied_beside(
     beside: Option<&Beside>,
     stop: &CancellationToken,
-) -> Result<bool, PipelineError> {
+) -> Result<BesideEnd, PipelineError> {
     match beside {
-        Some(beside) => Ok(Box::pin(beside.run(stop)).await? == BesideEnd::Close),
+        Some(beside) => Box::pin(beside.run(stop)).await,
         None => std::future::pending().await,
     }
 }

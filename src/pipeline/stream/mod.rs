@@ -52,6 +52,8 @@ pub struct Stream {
     pub limits: Limits,
     /// The source's WAL end when the stream began: from there on it is not catching up.
     pub caught_up_at: Lsn,
+    /// It has all tables: where it streams, the pipeline does.
+    pub is_whole: bool,
     /// The stream ends before the first transaction whose commit stands here or later.
     pub before: Option<Lsn>,
     /// Commits up to here are applied one by one.
@@ -98,6 +100,7 @@ impl Stream {
                 until: until.or(self.before),
                 before: self.before,
                 caught_up_at: self.caught_up_at,
+                is_whole: self.is_whole,
                 alone_until: self.alone_until,
                 last_commit: self.last_commit,
             },

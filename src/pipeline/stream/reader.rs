@@ -63,6 +63,8 @@ pub struct Goal {
     pub before: Option<Lsn>,
     /// From here on it is streaming, before it is catching up.
     pub caught_up_at: Lsn,
+    /// It has all tables: where it streams, the pipeline does.
+    pub is_whole: bool,
     /// Commits up to here are applied one by one: one of them was rejected among others.
     pub alone_until: Lsn,
     /// The last commit that the checkpoint stands for.
@@ -299,8 +301,10 @@ impl Reader {
             return;
         }
         self.is_streaming = true;
-        self.board.set_state(State::Streaming, "streaming");
-        self.board.clear_error();
+        if self.goal.is_whole {
+            self.board.set_state(State::Streaming, "streaming");
+            self.board.clear_error();
+        }
         for table in self.tables.followed() {
             self.board.table_state(&table, TableState::Ready);
         }
