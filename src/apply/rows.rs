@@ -17,9 +17,9 @@ use crate::apply::row_plan::{
 use crate::apply::statement::{self, Find, Mask};
 use crate::apply::target::Target;
 use crate::apply::targets::Targets;
-use crate::apply::writer::{Pipeline, Writer, answer};
+use crate::apply::writer::{LARGE_ROW_BYTES, Pipeline, Writer, answer};
 use crate::batch::{NetEffects, OrderedChanges, Step};
-use crate::model::change::Truncate;
+use crate::model::change::{RowChange, Truncate};
 use crate::model::row::Row;
 use crate::model::table::TableId;
 use crate::pg::client::Client;
@@ -27,6 +27,17 @@ use crate::pg::client::Client;
 /// From this many rows on, a list goes through a staging table (or COPY): the fixed cost of COPY and
 /// of a set-based statement is that of about thirty row statements on a local socket.
 const SET_ROWS_MIN: usize = 32;
+
+/// Whether rows go through COPY: where they are many, and where one is so large that it has to go
+/// in pieces, which a parameter cannot.
+fn goes_by_set<'a>(rows: impl IntoIterator<Item = &'a Row, IntoIter: ExactSizeIterator>) -> bool {
+    let mut rows = rows.into_iter();
+    rows.len() >= SET_ROWS_MIN || rows.any(is_large)
+}
+
+fn is_large(row: &Row) -> bool {
+    row.memory_bytes() >= LARGE_ROW_BYTES
+}
 
 /// Statements on their way at once; their answers are then awaited. Bounds what both sides buffer.
 const PIPELINE_MAX: usize = 512;
@@ -200,11 +211,12 @@ impl<'a> Rows<'_, 'a> {
         }
         let all = statement::full_mask(target);
         for (mask, rows) in by_mask {
+            let goes_by_set = goes_by_set(rows.iter().copied());
             let is_complete = mask == all && rows.iter().all(|row| row.is_complete());
             if mask.is_empty() {
                 continue;
             }
-            if rows.len() >= SET_ROWS_MIN {
+            if goes_by_set {
                 self.update_set(table, target, mask, &rows, is_complete).await?;
             } else {
                 self.update_rows(table, target, &mask, &rows, is_complete).await?;
@@ -273,7 +285,7 @@ impl<'a> Rows<'_, 'a> {
         target: &Arc<Target>,
         rows: &'a [Row],
     ) -> Result<(), ApplyError> {
-        if rows.len() >= SET_ROWS_MIN {
+        if goes_by_set(rows) {
             return self.insert_set(table, target, rows).await;
         }
         if rows.is_empty() {
@@ -383,11 +395,36 @@ impl<'a> Rows<'_, 'a> {
         self.client.execute(&statement, &[]).await.map_err(rejected)
     }
 
+    /// A large row whose place is known by its key goes through COPY here, too; false for all others.
+    async fn large_in_order(
+        &mut self,
+        table: TableId,
+        target: &Arc<Target>,
+        change: &'a RowChange,
+    ) -> Result<bool, ApplyError> {
+        let is_plain = !target.key.is_empty() && !target.has_unsettable();
+        match change {
+            // What is missing of a row that is not loaded yet is for its own statements to remember.
+            _ if target.is_partial() => return Ok(false),
+            RowChange::Insert { new } if is_large(new) && new.is_complete() => {
+                self.insert_set(table, target, std::slice::from_ref(new)).await?;
+            }
+            RowChange::Update { old: None, new } if is_large(new) && is_plain => {
+                self.updates(table, target, std::slice::from_ref(new)).await?;
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
     /// Row by row, in the source's order.
     async fn in_order(&mut self, ordered: &'a OrderedChanges) -> Result<(), ApplyError> {
         let target = self.targets.of(&ordered.table)?;
         let mut statements: HashMap<Shape, Statement> = HashMap::new();
         for change in &ordered.changes {
+            if self.large_in_order(ordered.table.id, &target, change).await? {
+                continue;
+            }
             let planned = plan_change(&target, change);
             let Planned { shape, values, effect } = match planned {
                 Some(planned) => planned,

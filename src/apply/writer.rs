@@ -20,12 +20,16 @@ use crate::apply::statement;
 use crate::apply::target::Target;
 use crate::model::row::{Row, Value};
 use crate::pg::client::Client;
-use crate::pg::copy_format::{self, CopyField, CopyFormatError};
+use crate::pg::copy_format::{self, CopyField, CopyFormatError, RowPieces};
 use crate::pg::ident::QualifiedName;
 
 /// Prepared statements kept a connection; beyond it all are forgotten. 10,000 tables with four
 /// shapes each would hold some 100 MB of plans at the destination.
 const STATEMENTS_MAX: usize = 2_000;
+
+/// A row from this size on is sent in pieces: whole, it would be in memory a second time as a
+/// message, and a third time in the connection's buffer. Below it, that costs less than it saves.
+pub const LARGE_ROW_BYTES: usize = 1024 * 1024;
 
 /// One write to the socket. Below 32 KiB the per-write cost shows; far above only memory does.
 const COPY_WRITE_BYTES: usize = 128 * 1024;
@@ -126,8 +130,16 @@ impl Writer {
         }
         for row in rows {
             let fields = mask.iter().map(|&index| CopyField::from(value_of(target, row, index)));
-            self.encode(&mut chunk, fields)
-                .map_err(|_| ApplyError::Encode { table: target.name.clone() })?;
+            let unwritable = |_| ApplyError::Encode { table: target.name.clone() };
+            if row.memory_bytes() < LARGE_ROW_BYTES {
+                self.encode(&mut chunk, fields).map_err(unwritable)?;
+            } else {
+                let mut pieces = RowPieces::new(self.is_binary, fields).map_err(unwritable)?;
+                while pieces.fill(&mut chunk, COPY_WRITE_BYTES) {
+                    sink.feed(chunk.split().freeze()).await.map_err(rejected)?;
+                    chunk.reserve(COPY_WRITE_BYTES + COPY_WRITE_BYTES / 4);
+                }
+            }
             if chunk.len() >= COPY_WRITE_BYTES {
                 sink.feed(chunk.split().freeze()).await.map_err(rejected)?;
                 chunk.reserve(COPY_WRITE_BYTES + COPY_WRITE_BYTES / 4);

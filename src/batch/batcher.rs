@@ -78,11 +78,17 @@ impl Batcher {
     }
 
     pub fn push(&mut self, change: Change, policy: FoldPolicy) {
-        let memory_bytes = CHANGE_OVERHEAD_BYTES
-            + match &change {
-                Change::Row { change, .. } => change.memory_bytes(),
-                Change::Truncate(_) => 0,
-            };
+        self.push_holding(change, policy, 0);
+    }
+
+    /// `held_bytes`: what the change keeps in memory where that is more than its own values, because
+    /// they are slices of something larger.
+    pub fn push_holding(&mut self, change: Change, policy: FoldPolicy, held_bytes: usize) {
+        let own_bytes = match &change {
+            Change::Row { change, .. } => change.memory_bytes(),
+            Change::Truncate(_) => 0,
+        };
+        let memory_bytes = CHANGE_OVERHEAD_BYTES + own_bytes.max(held_bytes);
         let is_full = !self.transaction.changes.is_empty()
             && self.exceeds(
                 self.transaction.changes.len() + 1,
@@ -93,6 +99,10 @@ impl Batcher {
         }
         self.transaction.memory_bytes += memory_bytes;
         self.transaction.changes.push((change, policy));
+        // One change that is larger than a batch: nothing shall be read beside it.
+        if self.transaction.memory_bytes > self.limits.memory_bytes_max {
+            self.split_transaction();
+        }
     }
 
     /// The transaction is larger than a batch: what is complete leaves first, then this part.

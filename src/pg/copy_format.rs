@@ -17,9 +17,13 @@
 use bytes::{Bytes, BytesMut};
 
 mod binary;
+mod oversized;
+mod pieces;
 mod text;
 
 pub use binary::{BinaryReader, HEADER, TRAILER, encode_row};
+pub use oversized::oversized_value;
+pub use pieces::RowPieces;
 pub use text::{TextReader, decode_text_row, encode_text_row};
 
 /// One value on its way into a COPY.

@@ -203,9 +203,9 @@ pub(crate) fn failure(error: WireError) -> Failure {
         WireError::Server(error) => Failure::Server(error),
         WireError::Io(error) => network(PHASE, &error),
         WireError::Closed => Failure::Closed { phase: PHASE },
-        WireError::Protocol { .. } | WireError::TooLarge { .. } => {
-            Failure::Protocol(error.to_string())
-        }
+        WireError::Protocol { .. }
+        | WireError::TooLarge { .. }
+        | WireError::ValueTooLarge { .. } => Failure::Protocol(error.to_string()),
     }
 }
 

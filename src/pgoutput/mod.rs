@@ -12,6 +12,7 @@ mod decode;
 mod encode;
 mod error;
 mod message;
+mod oversized;
 mod reader;
 mod tuple;
 
@@ -22,6 +23,7 @@ pub use message::{
     Begin, Commit, Delete, Insert, LogicalMessage, Message, OldTuple, Origin, Relation,
     RelationColumn, StreamAbort, StreamCommit, StreamStart, Truncate, Type, Update,
 };
+pub use oversized::{Oversized, oversized, relation_id};
 pub use tuple::{Tuple, TupleField, TupleIter};
 
 #[cfg(test)]

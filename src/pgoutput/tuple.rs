@@ -9,10 +9,10 @@ use super::error::{DecodeError, Problem};
 use super::reader::Reader;
 
 /// What each value begins with (`LOGICALREP_COLUMN_*` in `logicalproto.h`).
-const NULL: u8 = b'n';
-const UNCHANGED: u8 = b'u';
-const TEXT: u8 = b't';
-const BINARY: u8 = b'b';
+pub(super) const NULL: u8 = b'n';
+pub(super) const UNCHANGED: u8 = b'u';
+pub(super) const TEXT: u8 = b't';
+pub(super) const BINARY: u8 = b'b';
 
 /// Bytes before a value's own: its kind and its length.
 const VALUE_HEADER_BYTES: usize = 5;

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio::sync::Semaphore;
+
 use crate::checkpoint::row::CheckpointSql;
 use crate::config::settings::Settings;
 use crate::model::finding::Side;
@@ -10,7 +12,7 @@ use crate::pg::client::{self, Client};
 use crate::pg::dial::Endpoint;
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::status::{Board, BoardOptions};
-use crate::wire::{Mode, Session};
+use crate::wire::{Hold, Mode, Session};
 
 /// Names of state rows that belong to one-off backfills: a pipeline of the same name may run, too.
 pub const SNAPSHOT_SUFFIX: &str = ":snapshot";
@@ -27,6 +29,8 @@ pub struct Context {
     pub checkpoint: CheckpointSql,
     /// Preflight has passed in this process: what is gone since is no mistake in the settings.
     established: Arc<AtomicBool>,
+    /// Held by the copy worker that has a large row in hand.
+    large_turn: Arc<Semaphore>,
 }
 
 impl Context {
@@ -45,7 +49,16 @@ impl Context {
         };
         let checkpoint = CheckpointSql::new(&settings.destination.state_schema, state_name);
         let established = Arc::default();
-        Context { settings, board, source, destination, checkpoint, established }
+        let large_turn = Arc::new(Semaphore::new(1));
+        Context {
+            settings,
+            board,
+            source,
+            destination,
+            checkpoint,
+            established,
+            large_turn,
+        }
     }
 
     /// The same for what is copied beside the stream: it does not speak for the pipeline.
@@ -111,16 +124,36 @@ impl Context {
     /// A raw source connection for COPY. Row-level security must fail it, not thin it out.
     pub async fn reading_session(&self, purpose: &str) -> Result<Session, PipelineError> {
         let settings = [("row_security", "off")];
-        Ok(Session::connect_with(&self.source, purpose, Mode::Ordinary, &settings).await?)
+        let mut session =
+            Session::connect_with(&self.source, purpose, Mode::Ordinary, &settings).await?;
+        self.bound(&mut session);
+        Ok(session)
     }
 
     pub async fn replication_session(&self) -> Result<Session, PipelineError> {
         let mut session = Session::connect(&self.source, STREAM_PURPOSE, Mode::Replication).await?;
-        let limit = self.settings.limits.max_value_bytes.saturating_mul(2).max(MESSAGE_BYTES_MIN);
-        session.limit_message_bytes(usize::try_from(limit).unwrap_or(usize::MAX));
+        self.bound(&mut session);
         Ok(session)
     }
+
+    /// What a session that reads rows may hold of them.
+    fn bound(&self, session: &mut Session) {
+        let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        let limits = &self.settings.limits;
+        let row_bytes_max = limits.max_value_bytes.saturating_mul(2).max(MESSAGE_BYTES_MIN);
+        session.limit_message_bytes(size(row_bytes_max));
+        let workers = self.settings.snapshot.workers.max(1) as u64;
+        session.hold_at_most(Hold {
+            value_bytes_max: size(limits.max_value_bytes),
+            large_bytes: size(limits.memory_bytes / workers / LARGE_SHARE),
+            turn: Arc::clone(&self.large_turn),
+        });
+    }
 }
+
+/// What all copy workers hold together in frames that need no turn, as a part of `limits.memory`: a
+/// quarter, because the destination's side and what is being read are beside it.
+const LARGE_SHARE: u64 = 4;
 
 /// A message holds a row, and a row more than one value.
 const MESSAGE_BYTES_MIN: u64 = 64 << 20;

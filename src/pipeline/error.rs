@@ -10,8 +10,8 @@ use crate::pg::connect_error::ConnectError;
 use crate::pg::ident::QualifiedName;
 use crate::pg::lsn::Lsn;
 use crate::pg::server_error::{self, ServerError};
-use crate::source::TailError;
 use crate::source::slot::SlotError;
+use crate::source::{Oversized, TailError};
 use crate::wire::WireError;
 
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +30,10 @@ pub enum PipelineError {
     #[error("the destination refused \"{statement}\"")]
     Build { statement: String, source: WireError },
     #[error(transparent)]
-    Tail(#[from] TailError),
+    Tail(TailError),
+    /// A row of the tail or the copy that memory has no room for.
+    #[error(transparent)]
+    Oversized(Box<Oversized>),
     #[error(transparent)]
     Apply(#[from] ApplyError),
     /// The destination did not take a batch.
@@ -127,6 +130,15 @@ fn summary(findings: &[Finding]) -> String {
     lines.join("\n")
 }
 
+impl From<TailError> for PipelineError {
+    fn from(error: TailError) -> PipelineError {
+        match error {
+            TailError::Oversized(oversized) => PipelineError::Oversized(oversized),
+            other => PipelineError::Tail(other),
+        }
+    }
+}
+
 impl PipelineError {
     pub fn query(
         side: Side,
@@ -145,7 +157,10 @@ impl PipelineError {
 
     /// Whether it is about one table's data or shape, so that everything before it can be applied.
     pub fn is_about_data(&self) -> bool {
-        matches!(self, PipelineError::Schema { .. } | PipelineError::Data { .. })
+        matches!(
+            self,
+            PipelineError::Schema { .. } | PipelineError::Data { .. } | PipelineError::Oversized(_)
+        )
     }
 
     /// What a server said, if one did.
@@ -173,6 +188,7 @@ impl PipelineError {
             PipelineError::Apply(error) | PipelineError::Batch { source: error, .. } => {
                 error.table()
             }
+            PipelineError::Oversized(oversized) => Some(&oversized.table),
             PipelineError::Schema { table, .. }
             | PipelineError::Data { table, .. }
             | PipelineError::Copy { table, .. }
@@ -186,6 +202,7 @@ impl PipelineError {
         match self {
             PipelineError::Batch { place, .. } => Some(place.commit_lsn),
             PipelineError::Schema { lsn, .. } | PipelineError::Data { lsn, .. } => *lsn,
+            PipelineError::Oversized(oversized) => oversized.lsn,
             _ => None,
         }
     }
@@ -196,6 +213,10 @@ impl PipelineError {
             PipelineError::Batch { place, .. } if !place.key.is_empty() => {
                 Some(place.key.join(", "))
             }
+            PipelineError::Oversized(oversized) if !oversized.key.is_empty() => {
+                Some(oversized.key.join(", "))
+            }
+            PipelineError::Copy { source, .. } => source.key(),
             _ => None,
         }
     }
@@ -205,6 +226,7 @@ impl PipelineError {
         match self {
             PipelineError::Connect(error) => error.hint(),
             PipelineError::Slot(error) => Some(error.hint().to_owned()),
+            PipelineError::Oversized(oversized) => Some(oversized.hint()),
             PipelineError::Store(error) => error.hint().map(str::to_owned),
             PipelineError::Copy { source, .. } => source.hint(),
             PipelineError::Apply(ApplyError::RowMissing { .. })

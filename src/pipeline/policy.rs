@@ -48,10 +48,12 @@ pub fn judge(error: &PipelineError, was_connected: bool) -> Verdict {
         }
         PipelineError::Connect(_) if was_connected => PASSING,
         PipelineError::Connect(_) => verdict(Code::E_PREFLIGHT, Exit),
-        PipelineError::Wire { source: WireError::TooLarge { .. }, .. }
-        | PipelineError::Tail(TailError::Wire(WireError::TooLarge { .. })) => {
-            verdict(Code::E_DATA, Hold)
+        PipelineError::Wire {
+            source: WireError::TooLarge { .. } | WireError::ValueTooLarge { .. },
+            ..
         }
+        | PipelineError::Tail(TailError::Wire(WireError::TooLarge { .. }))
+        | PipelineError::Oversized(_) => verdict(Code::E_DATA, Hold),
         PipelineError::Query { .. }
         | PipelineError::Catalog { .. }
         | PipelineError::Wire { .. }
@@ -87,9 +89,9 @@ fn judge_slot(error: &SlotError) -> Verdict {
             verdict(Code::E_PREFLIGHT, Exit)
         }
         SlotError::Active { .. } => PASSING,
-        SlotError::Missing { .. } | SlotError::Lost { .. } | SlotError::Ahead { .. } => {
-            verdict(Code::E_SLOT, Exit)
-        }
+        SlotError::Missing { .. }
+        | SlotError::Lost { .. }
+        | SlotError::Ahead { .. } => verdict(Code::E_SLOT, Exit),
         SlotError::WalEndBehind { .. }
         | SlotError::OtherSystem { .. }
         | SlotError::OtherTimeline { .. } => verdict(Code::E_LINEAGE, Exit),
@@ -102,6 +104,7 @@ fn judge_tail(error: &TailError, server: Option<&ServerError>) -> Verdict {
         // A message that we cannot read is not read better the second time, but a broken
         // connection may have produced it: retried, visibly, never skipped.
         TailError::Decode(_) | TailError::Assemble(_) => verdict(Code::E_DATA, Disposition::Retry),
+        TailError::Oversized(_) => verdict(Code::E_DATA, Disposition::Hold),
         TailError::Publication(_) => verdict(Code::E_SLOT, Disposition::Exit),
         TailError::Ended => PASSING,
     }

@@ -146,7 +146,7 @@ fn looks_closer(error: &PipelineError, memory: &mut Memory) -> bool {
 
 fn side(error: &PipelineError) -> Side {
     match error {
-        PipelineError::Tail(_) => Side::Source,
+        PipelineError::Tail(_) | PipelineError::Oversized(_) => Side::Source,
         PipelineError::Query { side, .. }
         | PipelineError::Catalog { side, .. }
         | PipelineError::Wire { side, .. }
@@ -161,7 +161,7 @@ fn side(error: &PipelineError) -> Side {
 fn stage(error: &PipelineError) -> &'static str {
     match error {
         PipelineError::Connect(_) | PipelineError::Silent { .. } => "connect",
-        PipelineError::Tail(_) => "stream",
+        PipelineError::Tail(_) | PipelineError::Oversized(_) => "stream",
         PipelineError::Apply(_) | PipelineError::Batch { .. } => "apply",
         PipelineError::Checkpoint(_) | PipelineError::Store(_) => "checkpoint",
         PipelineError::Preflight(_) | PipelineError::Config { .. } => "preflight",

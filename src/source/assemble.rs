@@ -121,6 +121,16 @@ impl Assembler {
         self.open.is_some()
     }
 
+    /// The commit that the transaction we are inside announced.
+    pub fn commit_lsn(&self) -> Option<Lsn> {
+        self.open.map(|open| open.begin.commit_lsn)
+    }
+
+    /// A table that this connection has described.
+    pub fn table(&self, relation_id: Oid) -> Option<&Arc<Table>> {
+        self.relations.table(TableId(relation_id)).ok()
+    }
+
     /// Transactions left out because they were applied before.
     pub fn skipped_count(&self) -> u64 {
         self.skipped_count

@@ -11,6 +11,7 @@
 pub mod assemble;
 pub mod error;
 pub mod feedback;
+pub mod oversized;
 pub mod preflight;
 pub mod publication;
 pub mod relation;
@@ -20,5 +21,6 @@ pub mod tail;
 pub use assemble::Assembler;
 pub use error::AssembleError;
 pub use feedback::{Feedback, IdleRule, StatusLsns};
+pub use oversized::Oversized;
 pub use relation::{KeyLookup, RelationCache};
 pub use tail::{Tail, TailError};

@@ -19,6 +19,7 @@ use crate::pgoutput::{self, DecodeError};
 use crate::source::assemble::Assembler;
 use crate::source::error::AssembleError;
 use crate::source::feedback::{Feedback, StatusLsns};
+use crate::source::oversized::Oversized;
 use crate::source::relation::{KeyLookup, RelationCache};
 use crate::wire::{
     CopyBoth, Envelope, Session, StatusUpdate, StreamOptions, WireError, start_replication_sql,
@@ -42,6 +43,8 @@ pub enum TailError {
     /// PostgreSQL 18 and up skips a missing publication with a warning, and its rows with it.
     #[error("the source cannot use a publication of ours: {0}")]
     Publication(Box<ServerError>),
+    #[error(transparent)]
+    Oversized(Box<Oversized>),
     #[error("the source ended the replication stream")]
     Ended,
 }
@@ -80,7 +83,9 @@ impl Tail {
         keys: KeyLookup,
     ) -> Result<Tail, TailError> {
         let sql = start_replication_sql(slot, resume_lsn, options);
-        let copy_both = session.start_replication(&sql).await?;
+        let mut copy_both = session.start_replication(&sql).await?;
+        copy_both
+            .look_for_oversized(|payload, limit| pgoutput::oversized(payload, limit).is_some());
         let mut feedback = Feedback::new(STATUS_INTERVAL);
         feedback.set_flushed(resume_lsn);
         Ok(Tail {
@@ -125,6 +130,11 @@ impl Tail {
     /// Bytes received since the last call.
     pub fn take_received_bytes(&mut self) -> u64 {
         std::mem::take(&mut self.received_bytes)
+    }
+
+    /// Bytes received since the start.
+    pub fn total_bytes(&self) -> u64 {
+        self.total_bytes
     }
 
     pub fn in_transaction(&self) -> bool {
@@ -229,11 +239,33 @@ impl Tail {
                 tracing::warn!(notice = %notice, "the source sent a notice");
                 Ok(None)
             }
+            Envelope::Oversized { bytes } => Err(self.oversized(bytes)),
             Envelope::End => {
                 self.assembler.finish()?;
                 Err(TailError::Ended)
             }
         }
+    }
+
+    /// Names the row that is too large to be taken in.
+    fn oversized(&self, message_bytes: usize) -> TailError {
+        let limit = self.copy_both.value_bytes_max();
+        let payload = self.copy_both.unread();
+        let found = pgoutput::oversized(payload, limit);
+        let table = pgoutput::relation_id(payload).and_then(|id| self.assembler.table(id));
+        let Some(table) = table else {
+            let tag = crate::pg::channel::tag::COPY_DATA;
+            return WireError::TooLarge { tag, bytes: message_bytes, limit }.into();
+        };
+        let column = found.and_then(|found| table.columns.get(found.column));
+        TailError::Oversized(Box::new(Oversized {
+            table: table.name.clone(),
+            key: table.key_columns().map(|column| column.name.clone()).collect(),
+            column: column.map(|column| column.name.clone()),
+            bytes: found.map_or(message_bytes, |found| found.bytes),
+            limit,
+            lsn: self.assembler.commit_lsn(),
+        }))
     }
 
     /// Reports what is durable and ends the stream in order.

@@ -16,9 +16,9 @@ use bytes::Bytes;
 use postgres_protocol::message::backend::Message;
 use postgres_protocol::message::frontend;
 
-use crate::pg::channel::{Channel, WireError, server_error, tag};
+use crate::pg::channel::{Channel, HEADER_BYTES, WireError, server_error, tag};
 use crate::pg::server_error::ServerError;
-use crate::wire::envelope::{Envelope, StatusUpdate};
+use crate::wire::envelope::{self, Envelope, StatusUpdate};
 use crate::wire::session::body;
 
 #[derive(Debug)]
@@ -26,11 +26,35 @@ pub struct CopyBoth {
     channel: Channel,
     backend_pid: i32,
     is_ended: bool,
+    value_bytes_max: usize,
+    is_oversized: Option<LooksOversized>,
 }
 
+/// Whether what is there of a message's payload shows a value of more than so many bytes.
+pub type LooksOversized = fn(&[u8], usize) -> bool;
+
+/// Of a message that is too long so much is read, to tell what it is about, in bytes: kind, relation
+/// and the lengths of the first values.
+const BEGINNING_BYTES: usize = 1024;
+
 impl CopyBoth {
-    pub(crate) fn new(channel: Channel, backend_pid: i32) -> CopyBoth {
-        CopyBoth { channel, backend_pid, is_ended: false }
+    pub(crate) fn new(channel: Channel, backend_pid: i32, value_bytes_max: usize) -> CopyBoth {
+        CopyBoth { channel, backend_pid, is_ended: false, value_bytes_max, is_oversized: None }
+    }
+
+    /// Asked about every message that is long enough to hold a value that is too long.
+    pub fn look_for_oversized(&mut self, looks: LooksOversized) {
+        self.is_oversized = Some(looks);
+    }
+
+    pub fn value_bytes_max(&self) -> usize {
+        self.value_bytes_max
+    }
+
+    /// The payload of the message at the front, as far as it is there.
+    pub fn unread(&self) -> &[u8] {
+        let frame = self.channel.input().get(HEADER_BYTES..).unwrap_or_default();
+        envelope::payload_beginning(frame)
     }
 
     pub fn backend_pid(&self) -> i32 {
@@ -52,7 +76,18 @@ impl CopyBoth {
         if self.is_ended {
             return Ok(Some(Envelope::End));
         }
-        if let Some((tag::COPY_DATA, _)) = self.channel.peek()? {
+        let front = match self.channel.peek() {
+            Err(WireError::TooLarge { tag: tag::COPY_DATA, bytes, .. }) => {
+                let is_begun = self.channel.input().len() >= BEGINNING_BYTES;
+                return Ok(is_begun.then_some(Envelope::Oversized { bytes }));
+            }
+            front => front?,
+        };
+        if let Some((tag::COPY_DATA, bytes)) = front {
+            let limit = self.value_bytes_max;
+            if bytes > limit && self.is_oversized.is_some_and(|looks| looks(self.unread(), limit)) {
+                return Ok(Some(Envelope::Oversized { bytes }));
+            }
             return match self.channel.take_frame()? {
                 Some((_, frame)) => Envelope::decode(body(&frame)).map(Some),
                 None => Ok(None),

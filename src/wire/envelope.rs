@@ -40,8 +40,24 @@ pub enum Envelope {
     /// A NOTICE or WARNING inside the stream. PostgreSQL 18 reports a publication that is gone
     /// only like this.
     Notice(Box<ServerError>),
+    /// A message that is not taken in, of `bytes` bytes, because it or a value in it is too long. Its
+    /// beginning stays where it is; nothing can follow.
+    Oversized {
+        bytes: usize,
+    },
     /// The server ended the stream; nothing follows.
     End,
+}
+
+/// What stands before a message's payload: kind, start, end, clock.
+const DATA_HEADER_BYTES: usize = 1 + 3 * size_of::<u64>();
+
+/// The payload of a frame's beginning; empty where it is not that far, or no message.
+pub(super) fn payload_beginning(body: &[u8]) -> &[u8] {
+    match body.first() {
+        Some(&DATA) => body.get(DATA_HEADER_BYTES..).unwrap_or_default(),
+        _ => &[],
+    }
 }
 
 /// How far we are. The three positions are what the server shows as write, flush and replay;
@@ -82,7 +98,8 @@ impl Envelope {
         }
     }
 
-    /// Appends the frame a server would send. `Notice` and `End` are no frames: nothing then.
+    /// Appends the frame a server would send. `Notice`, `Oversized` and `End` are no frames: nothing
+    /// then.
     pub fn encode(&self, out: &mut BytesMut) {
         let mut body = BytesMut::new();
         match self {
@@ -99,7 +116,7 @@ impl Envelope {
                 body.put_i64(sent_at.0);
                 body.put_u8(u8::from(*reply_requested));
             }
-            Envelope::Notice(_) | Envelope::End => return,
+            Envelope::Notice(_) | Envelope::Oversized { .. } | Envelope::End => return,
         }
         put_frame(out, &body);
     }

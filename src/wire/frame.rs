@@ -14,8 +14,16 @@ use crate::pg::channel::{HEADER_BYTES, tag};
 /// Length of the whole frames at the front of `input`, and how many they are. Stops before the
 /// first message that is no frame or is not whole.
 pub(crate) fn whole_frames(input: &[u8]) -> (usize, usize) {
+    whole_frames_up_to(input, usize::MAX)
+}
+
+/// The same, but a frame of more than `bytes_max` comes first or not at all.
+pub(crate) fn whole_frames_up_to(input: &[u8], bytes_max: usize) -> (usize, usize) {
     let (mut length, mut count) = (0, 0);
     while let Some(bytes) = frame_bytes(&input[length..]) {
+        if bytes > bytes_max && count > 0 {
+            break;
+        }
         length += bytes;
         count += 1;
     }

@@ -17,6 +17,7 @@ mod copy_in;
 mod copy_out;
 pub mod envelope;
 pub mod frame;
+mod hold;
 mod session;
 
 pub use self::command::{
@@ -26,6 +27,7 @@ pub use self::copy_both::CopyBoth;
 pub use self::copy_in::CopyIn;
 pub use self::copy_out::CopyOut;
 pub use self::envelope::{Envelope, StatusUpdate};
+pub use self::hold::Hold;
 pub use self::session::Session;
 pub use crate::pg::channel::{TextRows, WireError};
 pub use crate::pg::open::Mode;

@@ -14,6 +14,7 @@ use crate::pg::open::{Mode, Request, open};
 use crate::wire::copy_both::CopyBoth;
 use crate::wire::copy_in::CopyIn;
 use crate::wire::copy_out::CopyOut;
+use crate::wire::hold::Hold;
 
 #[derive(Debug)]
 pub struct Session {
@@ -21,6 +22,7 @@ pub struct Session {
     server_version_num: u32,
     backend_pid: i32,
     cancel: CancelHandle,
+    hold: Hold,
 }
 
 impl Session {
@@ -46,6 +48,7 @@ impl Session {
             server_version_num: opened.server_version_num,
             backend_pid: opened.key.process_id,
             channel: opened.channel,
+            hold: Hold::default(),
         })
     }
 
@@ -73,6 +76,11 @@ impl Session {
         self.channel.limit_message_bytes(limit);
     }
 
+    /// Copies and streams keep to this from now on.
+    pub fn hold_at_most(&mut self, hold: Hold) {
+        self.hold = hold;
+    }
+
     /// Runs any number of statements and returns all their rows as text.
     pub async fn simple_query(&mut self, sql: &str) -> Result<TextRows, WireError> {
         self.channel.simple_query(sql).await
@@ -87,7 +95,8 @@ impl Session {
     pub async fn copy_out(&mut self, sql: &str) -> Result<CopyOut<'_>, WireError> {
         match self.begin_copy(sql).await? {
             Message::CopyOutResponse(body) => {
-                Ok(CopyOut::new(&mut self.channel, body.format() == 1))
+                let (is_binary, hold) = (body.format() == 1, self.hold.clone());
+                Ok(CopyOut::new(&mut self.channel, is_binary, hold))
             }
             other => Err(WireError::unexpected(&other, "the start of COPY TO STDOUT")),
         }
@@ -131,7 +140,8 @@ impl Session {
                 None => self.channel.fill().await?,
                 Some((tag::COPY_BOTH_RESPONSE, _)) => {
                     if self.channel.take_frame()?.is_some() {
-                        return Ok(CopyBoth::new(self.channel, self.backend_pid));
+                        let value_bytes_max = self.hold.value_bytes_max;
+                        return Ok(CopyBoth::new(self.channel, self.backend_pid, value_bytes_max));
                     }
                     self.channel.fill().await?;
                 }

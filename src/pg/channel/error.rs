@@ -22,6 +22,9 @@ pub enum WireError {
         tag.escape_ascii()
     )]
     TooLarge { tag: u8, bytes: usize, limit: usize },
+    /// A value of a row, by its column's place.
+    #[error("the value of column {column} of {bytes} bytes is larger than the limit of {limit}")]
+    ValueTooLarge { column: usize, bytes: usize, limit: usize },
 }
 
 impl WireError {
@@ -30,7 +33,9 @@ impl WireError {
         match self {
             WireError::Server(error) => error.is_transient(),
             WireError::Io(_) | WireError::Closed => true,
-            WireError::Protocol { .. } | WireError::TooLarge { .. } => false,
+            WireError::Protocol { .. }
+            | WireError::TooLarge { .. }
+            | WireError::ValueTooLarge { .. } => false,
         }
     }
 

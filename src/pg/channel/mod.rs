@@ -28,7 +28,7 @@ use crate::pg::stream::Stream;
 
 /// Bytes reserved for one read. Twice as much reads no faster; a kept row of a burst holds this
 /// much memory at worst.
-const READ_BYTES: usize = 256 * 1024;
+pub const READ_BYTES: usize = 256 * 1024;
 
 /// How much is read ahead while a write is blocked. Past this the peer has to wait for us.
 const READ_AHEAD_BYTES_MAX: usize = 1024 * 1024;
@@ -241,6 +241,10 @@ impl Channel {
                     Poll::Ready(Ok(0)) => return Poll::Ready(Err(WireError::Closed)),
                     Poll::Ready(Ok(count)) if self.output.is_empty() => {
                         self.output_tail.advance(count);
+                        if self.output_tail.is_empty() {
+                            // An empty slice holds the memory it was cut from all the same.
+                            self.output_tail = Bytes::new();
+                        }
                         continue;
                     }
                     Poll::Ready(Ok(count)) => {

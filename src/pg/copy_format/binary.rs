@@ -12,7 +12,7 @@ pub const TRAILER: &[u8] = &[0xff, 0xff];
 
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 const END_COUNT: i16 = -1;
-const NULL_LENGTH: i32 = -1;
+pub(super) const NULL_LENGTH: i32 = -1;
 
 /// Appends one row. A value that is text or was not sent is an error; `out` is then as before.
 pub fn encode_row<'a, F>(

@@ -4,9 +4,9 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{CopyField, CopyFormatError, CopyRow, Frames, whole_row};
 
-const NULL: &[u8] = b"\\N";
-const DELIMITER: u8 = b'\t';
-const ROW_END: u8 = b'\n';
+pub(super) const NULL: &[u8] = b"\\N";
+pub(super) const DELIMITER: u8 = b'\t';
+pub(super) const ROW_END: u8 = b'\n';
 const ESCAPE: u8 = b'\\';
 
 /// Bytes that must not stand in a value as they are, with the letter that stands for each after a
@@ -62,7 +62,7 @@ fn wrong_format(given: &'static str) -> CopyFormatError {
     CopyFormatError::WrongFormat { format: "text", given }
 }
 
-fn put_escaped(out: &mut BytesMut, mut text: &[u8]) {
+pub(super) fn put_escaped(out: &mut BytesMut, mut text: &[u8]) {
     let is_special = |byte: &u8| ESCAPE_LETTER[usize::from(*byte)] != 0;
     while let Some(at) = text.iter().position(is_special) {
         out.extend_from_slice(&text[..at]);

@@ -3,9 +3,10 @@
 use bytes::{Bytes, BytesMut};
 
 use super::CopyJob;
+use crate::apply::writer::LARGE_ROW_BYTES;
 use crate::model::finding::Side;
 use crate::model::row::{Row, Value};
-use crate::pg::copy_format::{self, BinaryReader, TextReader};
+use crate::pg::copy_format::{self, BinaryReader, RowPieces, TextReader};
 use crate::pipeline::error::PipelineError;
 use crate::wire::{CopyIn, frame};
 
@@ -41,16 +42,17 @@ impl<'a> Transformer<'a> {
         frames: Bytes,
         copy_in: &mut CopyIn<'_>,
     ) -> Result<(), PipelineError> {
+        // One by one: a row that came whole in its frame is not copied.
         for payload in frame::payloads(frames) {
             match &mut self.reader {
                 Reader::Binary(reader) => reader.push(payload),
                 Reader::Text(reader) => reader.push(payload),
             }
-        }
-        while let Some(row) = self.next_row()? {
-            self.write(row)?;
-            if self.out.len() >= PIECE_BYTES {
-                self.send(copy_in).await?;
+            while let Some(row) = self.next_row()? {
+                self.write(row, copy_in).await?;
+                if self.out.len() >= PIECE_BYTES {
+                    self.send(copy_in).await?;
+                }
             }
         }
         Ok(())
@@ -71,8 +73,16 @@ impl<'a> Transformer<'a> {
         Ok(row.map(|values| Row::new(values.into_iter().map(value).collect())))
     }
 
-    fn write(&mut self, row: Row) -> Result<(), PipelineError> {
+    async fn write(&mut self, row: Row, copy_in: &mut CopyIn<'_>) -> Result<(), PipelineError> {
         let row = self.job.transform.copy_row(row).map_err(|error| self.data_error(&error))?;
+        if row.memory_bytes() >= LARGE_ROW_BYTES {
+            let pieces = RowPieces::new(self.job.is_binary, row.values());
+            let mut pieces = pieces.map_err(|error| self.data_error(&error))?;
+            while pieces.fill(&mut self.out, PIECE_BYTES) {
+                self.send(copy_in).await?;
+            }
+            return Ok(());
+        }
         let written = if self.job.is_binary {
             copy_format::encode_row(&mut self.out, row.values())
         } else {

@@ -19,6 +19,7 @@ use crate::pg::ident::{identifier, literal};
 use crate::pg::oid::Oid;
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::status::TableState;
+use crate::source::Oversized;
 use crate::wire::{CopyIn, CopyOut, Session, WireError};
 
 /// Works until every table is done, the agent stops, or a piece of work fails.
@@ -191,7 +192,8 @@ impl Worker {
             tokio::join!(source.copy_out(&out_sql), destination.copy_in(&in_sql));
         let mut copy_in = copy_in.map_err(loading())?;
         let mut copy_out = copy_out.map_err(snapshot_gone)?;
-        let pumped = pump(shared, job, &mut copy_out, &mut copy_in).await?;
+        let pumped = pump(shared, job, &mut copy_out, &mut copy_in).await;
+        let pumped = pumped.map_err(|error| oversized(job, error))?;
         let file = end_reading(job, *oid, source).await?;
         let row_count = copy_in.finish().await.map_err(loading())?;
         if row_count != pumped.row_count {
@@ -220,6 +222,27 @@ fn reading() -> impl FnOnce(WireError) -> PipelineError {
 
 fn loading() -> impl FnOnce(WireError) -> PipelineError {
     PipelineError::wire(Side::Destination, "loading a table")
+}
+
+/// A row that is too large, by its names.
+fn oversized(job: &CopyJob, error: PipelineError) -> PipelineError {
+    let PipelineError::Wire { source, .. } = &error else { return error };
+    let (column, bytes, limit) = match source {
+        WireError::ValueTooLarge { column, bytes, limit } => {
+            (job.transform.origin_column(*column), *bytes, *limit)
+        }
+        WireError::TooLarge { bytes, limit, .. } => (None, *bytes, *limit / 2),
+        _ => return error,
+    };
+    let key = job.transform.source_table().key_columns().map(|column| column.name.clone());
+    PipelineError::Oversized(Box::new(Oversized {
+        table: job.record.source.clone(),
+        key: key.collect(),
+        column: column.map(|column| column.name.clone()),
+        bytes,
+        limit,
+        lsn: None,
+    }))
 }
 
 /// A copy that cannot begin, because the session that keeps the snapshot has ended: 22023 up to

@@ -15,6 +15,7 @@
 //! A full one waits for its turn while the reader reads nothing but still sends status updates.
 
 mod applier;
+mod held;
 mod mirror;
 mod progress;
 mod reader;

@@ -12,11 +12,13 @@ use crate::checkpoint::row::LastCommit;
 use crate::failpoint;
 use crate::model::change::{Change, RowChange, TailEvent};
 use crate::model::table::Table;
+use crate::pg::channel::READ_BYTES;
 use crate::pg::lsn::Lsn;
 use crate::pg::time::PgTimestamp;
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::status::{Board, ConflictKind, State, TableState};
 use crate::pipeline::stream::applier::{ApplierTask, Work};
+use crate::pipeline::stream::held::Held;
 use crate::pipeline::stream::progress::ProgressReader;
 use crate::pipeline::stream_tables::{Resolution, Restart, StreamTable, StreamTables, Truncated};
 use crate::source::feedback::InFlight;
@@ -86,6 +88,9 @@ pub struct Reader {
     /// The applier is idle and has not been given anything since it said so.
     is_applier_ready: bool,
     sent_count: u64,
+    /// What was last given to the applier holds so much memory until it is finished.
+    sent_bytes: u64,
+    held: Held,
     /// The commit that the transaction being received announced.
     commit_lsn: Lsn,
     /// Why the stream ends: nothing more of it is taken in.
@@ -116,6 +121,8 @@ impl Reader {
             idle_rule: IdleRule::new(),
             is_applier_ready: false,
             sent_count: 0,
+            sent_bytes: 0,
+            held: Held::default(),
             commit_lsn: Lsn::ZERO,
             end: None,
             wal_end_polled: Lsn::ZERO,
@@ -173,7 +180,7 @@ impl Reader {
             let is_behind = self.is_behind();
             self.tail.set_gathering(is_behind);
             self.board.confirmed(self.tail.confirmed_lsn());
-            let can_read = !self.batcher.has_closed();
+            let can_read = self.can_read();
             tokio::select! {
                 biased;
                 // A stop is never late for data.
@@ -246,10 +253,30 @@ impl Reader {
                 None => return,
             },
         };
+        self.send(work);
+    }
+
+    fn send(&mut self, work: Work) {
+        let sent_bytes = match &work {
+            Work::Batch(batch) => batch.memory_bytes as u64,
+            Work::Idle(_) => 0,
+        };
         if self.links.work.try_send(work).is_ok() {
             self.is_applier_ready = false;
             self.sent_count += 1;
+            self.sent_bytes = sent_bytes;
         }
+    }
+
+    /// Whether there is room for more: a batch that waits, or a large value that is being applied,
+    /// is waited for. What is received is never too much by itself: it could not be applied else.
+    fn can_read(&self) -> bool {
+        if self.batcher.has_closed() {
+            return false;
+        }
+        let is_applying = self.links.progress.borrow().finished_count < self.sent_count;
+        let held_bytes = self.batcher.memory_bytes() as u64 + self.sent_bytes;
+        !is_applying || self.sent_bytes == 0 || held_bytes <= self.queue_capacity_bytes
     }
 
     /// The source has much more for us than what we have read.
@@ -336,6 +363,7 @@ impl Reader {
     }
 
     async fn take(&mut self, event: TailEvent) -> Result<(), PipelineError> {
+        self.held.event(self.tail.total_bytes());
         match event {
             TailEvent::Begin(begin) => {
                 self.check_history()?;
@@ -377,7 +405,8 @@ impl Reader {
                     },
                 };
                 if let Some((change, policy)) = stream_table.take(change, self.commit_lsn)? {
-                    self.batcher.push(change, policy);
+                    let held_bytes = self.held.keep(READ_BYTES as u64);
+                    self.batcher.push_holding(change, policy, held_bytes);
                 }
             }
             Change::Truncate(truncate) => {
@@ -488,10 +517,8 @@ impl Reader {
     fn hand_over_closed(&mut self) {
         if self.is_applier_ready
             && let Some(batch) = self.batcher.next_closed()
-            && self.links.work.try_send(Work::Batch(batch)).is_ok()
         {
-            self.is_applier_ready = false;
-            self.sent_count += 1;
+            self.send(Work::Batch(batch));
         }
     }
 }

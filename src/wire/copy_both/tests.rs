@@ -13,7 +13,7 @@ use crate::wire::frame::payloads;
 
 fn pair() -> (CopyBoth, UnixStream) {
     let (ours, theirs) = UnixStream::pair().expect("a socket pair");
-    (CopyBoth::new(Channel::new(Stream::Unix(ours)), 1), theirs)
+    (CopyBoth::new(Channel::new(Stream::Unix(ours)), 1, usize::MAX), theirs)
 }
 
 fn data(payload: &'static [u8]) -> Envelope {
