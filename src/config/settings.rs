@@ -41,7 +41,15 @@ pub struct SourceSettings {
     /// Whether the file names the publications (then an absent one is still created).
     pub publications_named: bool,
     pub max_retained_wal_bytes: Option<u64>,
+    pub max_retained_wal_action: RetainedWalAction,
     pub new_tables: NewTables,
+}
+
+/// What happens when the slot holds more WAL than it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetainedWalAction {
+    Alert,
+    DropSlot,
 }
 
 /// A table that appears in an included schema while we run.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use crate::checkpoint::row::CheckpointSql;
 use crate::config::settings::Settings;
@@ -29,6 +30,8 @@ pub struct Context {
     pub checkpoint: CheckpointSql,
     /// Preflight has passed in this process: what is gone since is no mistake in the settings.
     established: Arc<AtomicBool>,
+    /// The slot holds more WAL than it may, and shall go.
+    pub too_much_wal: CancellationToken,
     /// Held by the copy worker that has a large row in hand.
     large_turn: Arc<Semaphore>,
 }
@@ -50,6 +53,7 @@ impl Context {
         let checkpoint = CheckpointSql::new(&settings.destination.state_schema, state_name);
         let established = Arc::default();
         let large_turn = Arc::new(Semaphore::new(1));
+        let too_much_wal = CancellationToken::new();
         Context {
             settings,
             board,
@@ -57,6 +61,7 @@ impl Context {
             destination,
             checkpoint,
             established,
+            too_much_wal,
             large_turn,
         }
     }

@@ -34,6 +34,7 @@ pub mod requests;
 pub mod reread;
 pub mod reset;
 pub mod resync;
+pub mod retention;
 pub mod run;
 pub mod selection;
 pub mod slot_creation;

@@ -90,6 +90,8 @@ fn judge_slot(error: &SlotError) -> Verdict {
         }
         SlotError::Active { .. } => PASSING,
         SlotError::Missing { .. }
+        | SlotError::GivenUp { .. }
+        | SlotError::NotGivenUp { .. }
         | SlotError::Lost { .. }
         | SlotError::Ahead { .. } => verdict(Code::E_SLOT, Exit),
         SlotError::WalEndBehind { .. }

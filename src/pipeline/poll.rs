@@ -1,6 +1,6 @@
 //! The once-a-second look at the source: WAL end, clock, slot; and its pulse (`super::pulse`).
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
@@ -8,6 +8,7 @@ use crate::pg::catalog;
 use crate::pg::client::Client;
 use crate::pipeline::context::Context;
 use crate::pipeline::pulse::{self, Reports};
+use crate::pipeline::retention::Retention;
 use crate::pipeline::status::{SlotPoll, SourcePoll};
 
 /// DESIGN: the lag in seconds is measured against a WAL-end poll every second.
@@ -59,40 +60,4 @@ async fn poll(context: &Context, client: &mut Option<Client>, retention: &mut Re
         }),
     });
     true
-}
-
-/// How often an alert that lasts is logged again.
-const REMINDER: Duration = Duration::from_secs(600);
-
-/// `max_retained_wal` with the action "alert": says when the slot holds more WAL than that.
-#[derive(Debug, Default)]
-struct Retention {
-    alerted_at: Option<Instant>,
-}
-
-impl Retention {
-    fn look(&mut self, context: &Context, retained_bytes: u64) {
-        let Some(limit_bytes) = context.settings.source.max_retained_wal_bytes else { return };
-        let slot = &context.settings.source.slot;
-        if retained_bytes <= limit_bytes {
-            if self.alerted_at.take().is_some() {
-                tracing::info!(
-                    slot,
-                    retained_bytes,
-                    limit_bytes,
-                    "the slot holds no more WAL than it may"
-                );
-            }
-            return;
-        }
-        if self.alerted_at.is_none_or(|at| at.elapsed() >= REMINDER) {
-            self.alerted_at = Some(Instant::now());
-            tracing::warn!(
-                slot,
-                retained_bytes,
-                limit_bytes,
-                "the slot holds more WAL than max_retained_wal allows"
-            );
-        }
-    }
 }

@@ -29,6 +29,8 @@ use crate::pipeline::lease::Lease;
 
 mod source;
 
+pub(super) use source::forget_slot_in_use;
+
 /// Where something was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

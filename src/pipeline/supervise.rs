@@ -18,6 +18,7 @@ use crate::pipeline::error::PipelineError;
 use crate::pipeline::policy::{Disposition, Verdict, judge};
 use crate::pipeline::pulse::Silences;
 use crate::pipeline::requests;
+use crate::pipeline::retention;
 use crate::pipeline::run::RunOptions;
 use crate::pipeline::status::{ErrorReport, State};
 
@@ -40,12 +41,26 @@ pub enum RunEnd {
     Failed { code: Code, error: PipelineError },
 }
 
-/// Runs attempts until one ends the pipeline.
+/// Runs attempts until one ends the pipeline, or the WAL that it holds does.
 pub async fn supervise(
     context: &Context,
     store: &Arc<Store>,
     options: RunOptions,
     silences: &mut Silences,
+    shutdown: &CancellationToken,
+) -> RunEnd {
+    tokio::select! {
+        biased;
+        end = attempts(context, store, options, shutdown) => end,
+        // The attempt is dropped: its transactions roll back, its connections end.
+        () = context.too_much_wal.cancelled() => retention::give_up(context, shutdown).await,
+    }
+}
+
+async fn attempts(
+    context: &Context,
+    store: &Arc<Store>,
+    options: RunOptions,
     shutdown: &CancellationToken,
 ) -> RunEnd {
     let mut memory = Memory::default();

@@ -76,6 +76,18 @@ pub enum SlotError {
     /// E_SLOT.
     #[error("replication slot \"{slot}\" does not exist, but the checkpoint is at {applied_lsn}")]
     Missing { slot: String, applied_lsn: Lsn },
+    /// E_SLOT: by `max_retained_wal_action = "drop-slot"`.
+    #[error(
+        "replication slot \"{slot}\" held more WAL than max_retained_wal allows ({limit_bytes} \
+         bytes) and was dropped; what it held is lost to the pipeline"
+    )]
+    GivenUp { slot: String, limit_bytes: u64 },
+    /// E_SLOT.
+    #[error(
+        "replication slot \"{slot}\" holds more WAL than max_retained_wal allows ({limit_bytes} \
+         bytes), and could not be dropped"
+    )]
+    NotGivenUp { slot: String, limit_bytes: u64 },
     /// E_SLOT.
     #[error(
         "replication slot \"{slot}\" has lost WAL that is still needed ({reason}); the checkpoint \
@@ -116,6 +128,8 @@ impl SlotError {
                 false
             }
             SlotError::Missing { .. }
+            | SlotError::GivenUp { .. }
+            | SlotError::NotGivenUp { .. }
             | SlotError::Lost { .. }
             | SlotError::Ahead { .. }
             | SlotError::WalEndBehind { .. }
@@ -135,7 +149,14 @@ impl SlotError {
             SlotError::Active { .. } => {
                 "It becomes free when that session ends; pg_terminate_backend ends it now."
             }
-            SlotError::Missing { .. } | SlotError::Lost { .. } | SlotError::Ahead { .. } => {
+            SlotError::NotGivenUp { .. } => {
+                "Drop it with pg_drop_replication_slot before the source's disk is full; then copy \
+                 everything again: `sync-agent resync --all`, then `run`."
+            }
+            SlotError::Missing { .. }
+            | SlotError::GivenUp { .. }
+            | SlotError::Lost { .. }
+            | SlotError::Ahead { .. } => {
                 "Copy everything again from a new slot: `sync-agent resync --all`, then `run`."
             }
             SlotError::WalEndBehind { .. }

@@ -150,11 +150,6 @@ const BROKEN: &[(&str, &str, &str)] = &[
         "is the same database as source.url",
     ),
     // Not built.
-    (
-        "[source]\nmax_retained_wal_action = ‸\"drop-slot\"",
-        "source.max_retained_wal_action",
-        "not yet: ",
-    ),
     ("[source]\nfailover = ‸\"on\"", "source.failover", "not yet: only \"auto\""),
     ("[source]\npartitions = ‸\"leaf\"", "source.partitions", "not yet: "),
     ("[destination]\non_error = ‸\"dead-letter\"", "destination.on_error", "not yet: "),

@@ -20,7 +20,7 @@ use std::time::Duration;
 use crate::config::document::{Document, Path};
 use crate::config::file::{
     ApplyFile, ConfigFile, DestinationFile, HttpFile, LimitsFile, NewColumnsFile, NewTablesFile,
-    OnExistingFile, OnTruncateFile, Size, SnapshotFile, SourceFile,
+    OnExistingFile, OnTruncateFile, RetainedWalActionFile, Size, SnapshotFile, SourceFile,
 };
 use crate::config::load::Purpose;
 use crate::config::pattern::Pattern;
@@ -29,7 +29,7 @@ use crate::config::problems::Problems;
 use crate::config::secret::Environment;
 use crate::config::settings::{
     ApplySettings, DestinationSettings, HttpSettings, Limits, NewColumns, NewTables, OnExisting,
-    OnTruncate, Settings, SnapshotSettings, SourceSettings, StateSettings,
+    OnTruncate, RetainedWalAction, Settings, SnapshotSettings, SourceSettings, StateSettings,
 };
 use crate::config::units;
 
@@ -153,12 +153,28 @@ impl Check<'_> {
             publications,
             publications_named: file.publication.is_some(),
             max_retained_wal_bytes,
+            max_retained_wal_action: self.retained_wal_action(file),
             new_tables: match file.new_tables {
                 None | Some(NewTablesFile::Add) => NewTables::Add,
                 Some(NewTablesFile::Ignore) => NewTables::Ignore,
                 Some(NewTablesFile::Halt) => NewTables::Halt,
             },
         })
+    }
+
+    fn retained_wal_action(&mut self, file: &SourceFile) -> RetainedWalAction {
+        match file.max_retained_wal_action {
+            None | Some(RetainedWalActionFile::Alert) => RetainedWalAction::Alert,
+            Some(RetainedWalActionFile::DropSlot) => {
+                if file.max_retained_wal.is_none() {
+                    let path = Path::of(&["source", "max_retained_wal_action"]);
+                    self.problems
+                        .value(&path, "\"drop-slot\" needs a bound")
+                        .hint("Set max_retained_wal, for example \"20GiB\".");
+                }
+                RetainedWalAction::DropSlot
+            }
+        }
     }
 
     fn destination(&mut self, file: Option<&DestinationFile>) -> Option<DestinationSettings> {

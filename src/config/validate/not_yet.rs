@@ -3,8 +3,8 @@
 
 use crate::config::document::Path;
 use crate::config::file::{
-    ConfigFile, DestinationFile, FailoverFile, OnErrorFile, PartitionsFile, RetainedWalActionFile,
-    Size, SourceFile, TableFile,
+    ConfigFile, DestinationFile, FailoverFile, OnErrorFile, PartitionsFile, Size, SourceFile,
+    TableFile,
 };
 use crate::config::load::Purpose;
 use crate::config::units;
@@ -38,9 +38,6 @@ impl Check<'_> {
 
     fn refuse_in_source(&mut self, file: &SourceFile) {
         let path = Path::of(&["source"]);
-        if file.max_retained_wal_action == Some(RetainedWalActionFile::DropSlot) {
-            self.not_yet(&path.key("max_retained_wal_action"), "\"drop-slot\" is not built");
-        }
         if matches!(file.failover, Some(FailoverFile::On | FailoverFile::Off)) {
             self.not_yet(&path.key("failover"), "only \"auto\" is built");
         }

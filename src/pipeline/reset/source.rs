@@ -137,6 +137,15 @@ async fn other_server(
     }))
 }
 
+/// Drops a slot of the pipeline, and ends a session of ours that still has it.
+pub(in crate::pipeline) async fn forget_slot_in_use(
+    context: &Context,
+    name: &str,
+) -> Result<bool, String> {
+    let (client, facts) = connect(context, None).await.map_err(|error| error.chain())?;
+    forget_slot(context, &client, &facts.database, name).await
+}
+
 /// `false`: there is no such slot.
 async fn forget_slot(
     context: &Context,

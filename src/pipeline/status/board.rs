@@ -49,6 +49,8 @@ struct Inner {
     conditions: BTreeSet<String>,
     /// Why the local store cannot be written, while it cannot.
     store_failure: Option<String>,
+    /// One more, from whoever watches the WAL that the slot holds.
+    retention: Option<String>,
     lag: Lag,
     tables: Tables,
     metrics: Metrics,
@@ -114,6 +116,7 @@ impl Board {
             steady: (State::Starting, "starting".to_owned()),
             conditions: BTreeSet::new(),
             store_failure: None,
+            retention: None,
             lag: Lag::default(),
             tables: Tables::default(),
             metrics,
@@ -187,6 +190,14 @@ impl Board {
         let now = self.now().wall;
         let mut inner = self.lock();
         inner.store_failure = reason;
+        inner.show_state(now);
+    }
+
+    /// The slot holds more WAL than it may: a condition like those, until it is `None` again.
+    pub fn set_retention(&self, condition: Option<String>) {
+        let now = self.now().wall;
+        let mut inner = self.lock();
+        inner.retention = condition;
         inner.show_state(now);
     }
 
@@ -296,8 +307,8 @@ impl Inner {
     fn show_state(&mut self, now: PgTimestamp) {
         let (state, reason) = self.steady.clone();
         let goes_on = matches!(state, State::CatchingUp | State::Streaming);
-        let conditions: Vec<&str> =
-            self.store_failure.iter().chain(&self.conditions).map(String::as_str).collect();
+        let conditions = self.store_failure.iter().chain(&self.conditions).chain(&self.retention);
+        let conditions: Vec<&str> = conditions.map(String::as_str).collect();
         let (state, reason) = match goes_on && !conditions.is_empty() {
             true => (State::Degraded, conditions.join("; ")),
             false => (state, reason),
