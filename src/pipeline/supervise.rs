@@ -185,6 +185,17 @@ fn stage(error: &PipelineError) -> &'static str {
     }
 }
 
+/// What the log says of a failed attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Said {
+    New,
+    /// It lasts; so many attempts failed on it.
+    Again {
+        attempt: u64,
+    },
+    Nothing,
+}
+
 /// Logs a condition when it is new, and again now and then.
 #[derive(Debug, Default)]
 struct ConditionLog {
@@ -196,32 +207,62 @@ impl ConditionLog {
     fn report(&mut self, error: &PipelineError, code: Code, disposition: Disposition) {
         let text = error.chain();
         let condition = format!("{code} {:?} {}", error.table(), error);
-        self.attempt_count += 1;
-        let is_known = self.last.as_ref().is_some_and(|(known, _)| *known == condition);
+        let said = self.look(condition, Instant::now());
         let server = error.server_error();
         let constraint = server.as_ref().and_then(|server| server.constraint.as_deref());
         let table = error.table().map(ToString::to_string);
         let (key, lsn, hint) = (error.key(), error.lsn().map(|lsn| lsn.to_string()), error.hint());
         let code = code.as_str();
-        if !is_known {
-            self.attempt_count = 1;
-            self.last = Some((condition, Instant::now()));
-            match disposition {
-                Disposition::Retry => {
-                    tracing::warn!(code, table, key, constraint, lsn, hint, "{text}");
-                }
-                Disposition::Hold | Disposition::Exit => {
-                    tracing::error!(code, table, key, constraint, lsn, hint, "{text}");
-                }
+        match said {
+            Said::Nothing => {}
+            Said::New if disposition == Disposition::Retry => {
+                tracing::warn!(code, table, key, constraint, lsn, hint, "{text}");
             }
-            return;
+            Said::New => tracing::error!(code, table, key, constraint, lsn, hint, "{text}"),
+            Said::Again { attempt } => {
+                tracing::warn!(code, table, key, constraint, lsn, attempt, "{text}");
+            }
         }
-        if let Some((_, logged)) = &mut self.last
-            && logged.elapsed() >= REMINDER
-        {
-            *logged = Instant::now();
-            let attempt = self.attempt_count;
-            tracing::warn!(code, table, key, constraint, lsn, attempt, "{text}");
+    }
+
+    /// What is to be said of a failed attempt.
+    fn look(&mut self, condition: String, now: Instant) -> Said {
+        self.attempt_count += 1;
+        match &mut self.last {
+            Some((known, logged)) if *known == condition => {
+                if now.duration_since(*logged) < REMINDER {
+                    return Said::Nothing;
+                }
+                *logged = now;
+                Said::Again { attempt: self.attempt_count }
+            }
+            _ => {
+                self.attempt_count = 1;
+                self.last = Some((condition, now));
+                Said::New
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_condition_is_said_once_and_then_every_ten_minutes_with_the_attempt() {
+        let mut log = ConditionLog::default();
+        let start = Instant::now();
+        // An attempt every fifteen seconds, for half an hour.
+        let said: Vec<(u64, Said)> = (0..=120)
+            .map(|attempt| (attempt, start + Duration::from_secs(15 * attempt)))
+            .map(|(attempt, now)| (attempt + 1, log.look("E_CONFLICT t".to_owned(), now)))
+            .filter(|(_, said)| *said != Said::Nothing)
+            .collect();
+        let again = |attempt| (attempt, Said::Again { attempt });
+        assert_eq!(said, [(1, Said::New), again(41), again(81), again(121)]);
+        let later = start + Duration::from_secs(1801);
+        assert_eq!(log.look("E_DATA t".to_owned(), later), Said::New, "another condition");
+        assert_eq!(log.look("E_CONFLICT t".to_owned(), later), Said::New, "which came back");
     }
 }

@@ -209,4 +209,32 @@ proptest::proptest! {
             proptest::prop_assert!(shown + tolerance >= real, "{} < {}", shown, real);
         }
     }
+
+    /// The source's clock may stand anywhere at each look, and commits may carry any time: by an
+    /// hour, by a decade, in the future.
+    #[test]
+    fn whatever_clocks_say_the_lag_is_a_number_of_seconds_and_not_negative(
+        steps in proptest::collection::vec((0u8..4, 1i64..3_000_000, proptest::num::i64::ANY), 1..100)
+    ) {
+        let mut lag = Lag::default();
+        let mut now = 0;
+        let mut end = 0;
+        for (kind, pause_micros, clock) in steps {
+            now += pause_micros;
+            match kind {
+                0 => {
+                    end += 1;
+                    let source = PgTimestamp(clock);
+                    lag.poll(lsn(end), Moment { steady_micros: now, source });
+                }
+                1 => lag.commit(PgTimestamp(clock), now),
+                2 => lag.cover(lsn(end.saturating_sub(1))),
+                _ => lag.unreachable(),
+            }
+            if let Some(shown) = lag.micros(now) {
+                proptest::prop_assert!(shown >= 0, "{}", shown);
+                proptest::prop_assert!((shown as f64 / 1e6).is_finite());
+            }
+        }
+    }
 }
