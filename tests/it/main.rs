@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+/// Memory, held WAL and sizes have bounds.
+mod bounds;
 /// Broken configurations: place, key, no side effects.
 mod broken_config;
 /// What the agent asks a server about itself and its objects.

@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -28,6 +29,8 @@ pub(crate) struct Agent {
     http_port: u16,
     running: Option<Guarded>,
     starts: usize,
+    /// How long it may take to get anywhere.
+    patience: Duration,
 }
 
 /// What a verb that ends has left.
@@ -63,6 +66,7 @@ impl Agent {
             http_port,
             running: None,
             starts: 0,
+            patience: wait::CATCH_UP,
         }
     }
 
@@ -99,6 +103,12 @@ impl Agent {
     /// Without any section, between two starts.
     pub(crate) fn clear_sections(&mut self) {
         self.sections.clear();
+    }
+
+    /// For what takes long: the deadlines of its waits.
+    pub(crate) fn patient(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     /// A whole configuration file instead of all that was set.
@@ -189,6 +199,16 @@ impl Agent {
 
     pub(crate) fn signal(&self, signal: Signal) {
         self.running.as_ref().expect("it runs").signal(signal);
+    }
+
+    /// A line of the running process' `/proc/<pid>/status` that is an amount of memory, in bytes:
+    /// `VmHWM` is the most that was ever resident.
+    pub(crate) fn memory(&self, name: &str) -> u64 {
+        let pid = self.running.as_ref().expect("it runs").pid();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        kilobytes.expect("a line of kB") * 1024
     }
 
     /// No signal handler, no goodbye.
@@ -287,15 +307,15 @@ impl Agent {
     pub(crate) async fn wait_for(&mut self, what: &str, mut ready: impl AsyncFnMut(&Self) -> bool) {
         let mut ended = None;
         let start = std::time::Instant::now();
-        wait::until(what, wait::CATCH_UP + wait::PROCESS, async || {
+        let patience = self.patience;
+        wait::until(what, patience + wait::PROCESS, async || {
             if ready(self).await {
                 return true;
             }
             // Ours ends first, because it can show the log.
             assert!(
-                start.elapsed() < wait::CATCH_UP,
-                "{what}: not within {:?}; the agent said:\n{}",
-                wait::CATCH_UP,
+                start.elapsed() < patience,
+                "{what}: not within {patience:?}; the agent said:\n{}",
                 self.log_end()
             );
             ended = self.running.as_mut().expect("it runs").ended();
