@@ -38,6 +38,8 @@ mod operations;
 mod preflight;
 /// What publications send, and what happens when that changes.
 mod publications;
+/// Rows that the destination does not take.
+mod rejected;
 /// Kills, restarts and cuts in every phase.
 mod resume;
 /// Structure that changes while changes are followed.
