@@ -166,7 +166,9 @@ fn side(error: &PipelineError) -> Side {
         | PipelineError::Catalog { side, .. }
         | PipelineError::Wire { side, .. }
         | PipelineError::Silent { side } => *side,
-        PipelineError::Slot(_) | PipelineError::PublicationGone { .. } => Side::Source,
+        PipelineError::Slot(_)
+        | PipelineError::PublicationGone { .. }
+        | PipelineError::SnapshotGone => Side::Source,
         PipelineError::Copy { source, .. } => side(source),
         PipelineError::Connect(error) if error.side() == Side::Source.label() => Side::Source,
         _ => Side::Destination,

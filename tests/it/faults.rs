@@ -45,6 +45,16 @@ enum Side {
     Destination,
 }
 
+impl Side {
+    /// As metrics have it.
+    fn label(self) -> &'static str {
+        match self {
+            Side::Source => "side=\"source\"",
+            Side::Destination => "side=\"destination\"",
+        }
+    }
+}
+
 const SIDES: [Side; 2] = [Side::Source, Side::Destination];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,12 +157,20 @@ impl Scene {
     }
 
     async fn reconnects(&self, side: Side) -> f64 {
-        let label = match side {
-            Side::Source => "side=\"source\"",
-            Side::Destination => "side=\"destination\"",
-        };
-        let count = self.agent.metric("sync_agent_reconnects_total", &[label]).await;
+        let count = self.agent.metric("sync_agent_reconnects_total", &[side.label()]).await;
         count.expect("it is there from the start")
+    }
+
+    /// Waits until it has connected again, oftener than `before`.
+    async fn reconnected(&mut self, side: Side, before: f64) {
+        let label = side.label();
+        let what = format!("{}: a reconnection", self.name);
+        self.agent
+            .wait_for(&what, async |agent| {
+                let now = agent.metric("sync_agent_reconnects_total", &[label]).await;
+                now.is_some_and(|now| now > before)
+            })
+            .await;
     }
 
     /// Waits until some more of the load has arrived at the destination.

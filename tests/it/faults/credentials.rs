@@ -32,25 +32,30 @@ async fn is_held(scene: &mut Scene, what: &str) {
     assert_eq!(status["last_error"]["code"], "E_ACCESS", "{what}: {status}");
 }
 
-/// The source's SELECT is read by the copy, the destination's privileges by either.
-#[tokio::test]
-async fn privileges_taken_away_hold_it_until_they_are_given_back() {
-    let mut scene = with_roles("privileges").await;
-    scene.begin(Phase::Copy).await;
-    scene.source.exec("REVOKE SELECT ON wide FROM reader").await;
-    scene.near.cut_once().await;
-    is_held(&mut scene, "SELECT").await;
-    scene.source.exec("GRANT SELECT ON wide TO reader").await;
-    scene.agent.wait_for_state("streaming").await;
-    scene.progress().await;
-    for privilege in ["INSERT", "UPDATE"] {
-        // The owner's own privileges can be taken away, too.
-        let table = if privilege == "INSERT" { "journal" } else { "totals" };
-        scene.destination.exec(&format!("REVOKE {privilege} ON {table} FROM writer")).await;
-        is_held(&mut scene, privilege).await;
-        scene.destination.exec(&format!("GRANT {privilege} ON {table} TO writer")).await;
+mod long {
+    use super::*;
+
+    /// The source's SELECT is read by the copy, the destination's privileges by either.
+    #[tokio::test]
+    #[ignore = "long: make test-long"]
+    async fn privileges_taken_away_hold_it_until_they_are_given_back() {
+        let mut scene = with_roles("privileges").await;
+        scene.begin(Phase::Copy).await;
+        scene.source.exec("REVOKE SELECT ON wide FROM reader").await;
+        scene.near.cut_once().await;
+        is_held(&mut scene, "SELECT").await;
+        scene.source.exec("GRANT SELECT ON wide TO reader").await;
         scene.agent.wait_for_state("streaming").await;
         scene.progress().await;
+        for privilege in ["INSERT", "UPDATE"] {
+            // The owner's own privileges can be taken away, too.
+            let table = if privilege == "INSERT" { "journal" } else { "totals" };
+            scene.destination.exec(&format!("REVOKE {privilege} ON {table} FROM writer")).await;
+            is_held(&mut scene, privilege).await;
+            scene.destination.exec(&format!("GRANT {privilege} ON {table} TO writer")).await;
+            scene.agent.wait_for_state("streaming").await;
+            scene.progress().await;
+        }
+        scene.ends_well().await;
     }
-    scene.ends_well().await;
 }

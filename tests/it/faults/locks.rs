@@ -40,7 +40,7 @@ async fn deadlocks(rounds: u32) {
 
 #[tokio::test]
 async fn deadlocks_with_the_destinations_users_are_retried() {
-    deadlocks(60).await;
+    deadlocks(25).await;
 }
 
 mod long {
@@ -49,7 +49,7 @@ mod long {
     #[tokio::test]
     #[ignore = "long: make test-long"]
     async fn a_thousand_rounds_of_crossed_locks_lose_nothing() {
-        deadlocks(1000).await;
+        deadlocks(500).await;
     }
 
     /// DDL of somebody else at the destination: it waits for us, and we for it.

@@ -20,11 +20,6 @@ async fn stalls(side: Side, phase: Phase) {
     scene.ends_well().await;
 }
 
-#[tokio::test]
-async fn a_stalled_link_is_waited_for() {
-    tokio::join!(stalls(Side::Source, Phase::Tail), stalls(Side::Destination, Phase::Tail));
-}
-
 /// What is sent is lost without a word, for ever on what is connected; new connections pass once
 /// the link is back.
 async fn swallows(side: Side, phase: Phase) {
@@ -51,30 +46,38 @@ async fn a_link_that_swallows_everything_is_noticed_and_replaced() {
     tokio::join!(swallows(Side::Source, Phase::Tail), swallows(Side::Destination, Phase::Tail));
 }
 
-/// Broken after so many bytes, again and again.
+/// What we say to the source, and hear from the destination, is so little that more than this takes
+/// minutes.
+const LITTLE: u64 = 300;
+
+/// Broken after so many bytes, again and again, until it has cost an attempt.
 async fn breaks(side: Side, phase: Phase, sizes: &[u64]) {
+    let (other, little) = match side {
+        Side::Source => (Side::Destination, Direction::ToServer),
+        Side::Destination => (Side::Source, Direction::FromServer),
+    };
     let mut scene = Scene::at(phase, &format!("reset at the {side:?}")).await;
+    if phase == Phase::Copy {
+        // There is still something to copy after the last of them.
+        scene.proxy(other).set(Behavior::Throttle { bytes_per_second: 150_000 });
+    }
     for &bytes in sizes {
         for direction in [Direction::ToServer, Direction::FromServer] {
+            if direction == little && bytes > LITTLE {
+                continue;
+            }
+            let before = scene.reconnects(side).await;
             scene.proxy(side).set(Behavior::ResetAfter { direction, bytes });
-            let proxy = scene.proxy(side);
-            wait::until("it is reset", wait::CATCH_UP, async || proxy.cut_count() > 0).await;
+            scene.reconnected(side, before).await;
             scene.proxy(side).set(Behavior::Forward);
-            if phase == Phase::Tail {
-                scene.progress().await;
+            match phase {
+                Phase::Copy => scene.agent.wait_for_state("copying").await,
+                Phase::Tail => scene.progress().await,
             }
         }
     }
-    assert!(scene.reconnects(side).await >= 1.0, "{}", scene.name);
+    scene.proxy(other).set(Behavior::Forward);
     scene.ends_well().await;
-}
-
-#[tokio::test]
-async fn a_link_that_is_reset_is_replaced() {
-    tokio::join!(
-        breaks(Side::Source, Phase::Copy, &[200]),
-        breaks(Side::Destination, Phase::Copy, &[200]),
-    );
 }
 
 /// In between the last byte of a COPY and the answer to it, in the answer, and around the commit
@@ -87,20 +90,15 @@ async fn is_cut_at_the_end_of_copy(sizes: &[u64]) {
     scene.agent.start();
     for &bytes in sizes {
         scene.in_the_middle_of_the_copy().await;
+        let before = scene.reconnects(Side::Destination).await;
+        // During a COPY its server is silent: the first that it says is that it has all of it.
         scene.far.set(Behavior::CutAfter { direction: Direction::FromServer, bytes });
-        let far = &scene.far;
-        wait::until("it is cut", wait::CATCH_UP, async || far.cut_count() > 0).await;
+        scene.reconnected(Side::Destination, before).await;
         scene.far.set(Behavior::Forward);
-        scene.agent.wait_for_state("backoff").await;
         scene.agent.wait_for_state("copying").await;
     }
     scene.near.set(Behavior::Forward);
     scene.ends_well().await;
-}
-
-#[tokio::test]
-async fn a_copy_cut_at_its_very_end_is_exact() {
-    is_cut_at_the_end_of_copy(&[0]).await;
 }
 
 /// Answers come in more pieces than anybody foresees, and are waited for all the same.
@@ -128,14 +126,6 @@ mod long {
 
     #[tokio::test]
     #[ignore = "long: make test-long"]
-    async fn a_stalled_link_is_waited_for_in_the_copy() {
-        for side in SIDES {
-            stalls(side, Phase::Copy).await;
-        }
-    }
-
-    #[tokio::test]
-    #[ignore = "long: make test-long"]
     async fn a_link_that_swallows_everything_under_a_copy_is_noticed_and_replaced() {
         tokio::join!(swallows(Side::Source, Phase::Copy), swallows(Side::Destination, Phase::Copy));
     }
@@ -145,7 +135,7 @@ mod long {
     #[ignore = "long: make test-long"]
     async fn a_link_that_is_reset_at_any_byte_is_replaced() {
         for side in SIDES {
-            breaks(side, Phase::Copy, &[1, 10, 100, 1_000, 10_000, 100_000, 500_000]).await;
+            breaks(side, Phase::Copy, &[1, 10, 100, 1_000, 10_000, 100_000]).await;
             breaks(side, Phase::Tail, &[1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000]).await;
         }
     }
@@ -161,7 +151,7 @@ mod long {
     #[ignore = "long: make test-long"]
     async fn a_slow_link_carries_everything() {
         for behavior in
-            [Behavior::Delay { milliseconds: 300 }, Behavior::Throttle { bytes_per_second: 50_000 }]
+            [Behavior::Delay { milliseconds: 150 }, Behavior::Throttle { bytes_per_second: 50_000 }]
         {
             for side in SIDES {
                 let mut scene = Scene::set(&format!("{behavior:?} at the {side:?}")).await;
@@ -185,8 +175,8 @@ mod long {
         scene.source.exec("ALTER SYSTEM SET wal_sender_timeout = '15s'").await;
         scene.source.exec("SELECT pg_reload_conf()").await;
         scene.begin(Phase::Tail).await;
-        let pid = scene.source.scalar("SELECT active_pid FROM pg_replication_slots").await;
         scene.near.set(Behavior::Swallow);
+        let pid = scene.source.scalar("SELECT active_pid FROM pg_replication_slots").await;
         scene.agent.kill9();
         scene.near.set(Behavior::Forward);
         scene.agent.start();
@@ -216,6 +206,14 @@ mod long {
             assert!(took > Duration::from_secs(10) && took < Duration::from_secs(50), "{took:?}");
             scene.far.set(Behavior::Forward);
             scene.ends_well().await;
+        }
+    }
+
+    #[tokio::test]
+    #[ignore = "long: make test-long"]
+    async fn a_stalled_link_is_waited_for() {
+        for phase in PHASES {
+            tokio::join!(stalls(Side::Source, phase), stalls(Side::Destination, phase));
         }
     }
 }

@@ -25,46 +25,8 @@ async fn survives_a_restart(side: Side, phase: Phase, mode: Stop) {
     scene.ends_well().await;
 }
 
-#[tokio::test]
-async fn a_restart_under_the_copy_is_survived() {
-    tokio::join!(
-        survives_a_restart(Side::Source, Phase::Copy, Stop::Immediate),
-        survives_a_restart(Side::Destination, Phase::Copy, Stop::Fast),
-    );
-}
-
 const WALSENDER: &str =
     "SELECT pid FROM pg_stat_replication WHERE application_name LIKE 'sync-agent%'";
-
-/// Told to end, it says so; killed, it says nothing and takes the whole server down for a moment.
-#[tokio::test]
-async fn a_walsender_that_is_killed_is_replaced() {
-    let mut scene = Scene::at(Phase::Tail, "walsender").await;
-    let reconnects = scene.reconnects(Side::Source).await;
-    let pid = scene.source.scalar(WALSENDER).await;
-    scene.source.exec(&format!("SELECT pg_terminate_backend({pid})")).await;
-    scene
-        .agent
-        .wait_for("a reconnection", async |agent| {
-            let labels = ["side=\"source\""];
-            let now = agent.metric("sync_agent_reconnects_total", &labels).await;
-            now.is_some_and(|now| now > reconnects)
-        })
-        .await;
-    scene.progress().await;
-    scene.stop_writing().await;
-    let pid = scene.source.scalar(WALSENDER).await.parse().expect("it streams");
-    kill(Pid::from_raw(pid), Signal::SIGKILL).expect("root, or the servers' own user");
-    let source = scene.source.database("postgres");
-    wait::until("the server is back", wait::PROCESS, async || {
-        source.try_query(WALSENDER).await.is_ok_and(|rows| {
-            rows.first().is_none_or(|row| row[0].as_deref() != Some(pid.to_string().as_str()))
-        })
-    })
-    .await;
-    scene.write();
-    scene.ends_well().await;
-}
 
 /// While a server is away it is not ready, says why, and does not get in a hurry.
 async fn outage(side: Side) {
@@ -103,11 +65,6 @@ async fn outage(side: Side) {
     scene.ends_well().await;
 }
 
-#[tokio::test]
-async fn an_outage_is_shown_and_outlived() {
-    tokio::join!(outage(Side::Source), outage(Side::Destination));
-}
-
 mod long {
     use super::*;
 
@@ -121,5 +78,35 @@ mod long {
                 }
             }
         }
+    }
+
+    /// Told to end, it says so; killed, it says nothing and takes the whole server down for a moment.
+    #[tokio::test]
+    #[ignore = "long: make test-long"]
+    async fn a_walsender_that_is_killed_is_replaced() {
+        let mut scene = Scene::at(Phase::Tail, "walsender").await;
+        let reconnects = scene.reconnects(Side::Source).await;
+        let pid = scene.source.scalar(WALSENDER).await;
+        scene.source.exec(&format!("SELECT pg_terminate_backend({pid})")).await;
+        scene.reconnected(Side::Source, reconnects).await;
+        scene.progress().await;
+        scene.stop_writing().await;
+        let pid = scene.source.scalar(WALSENDER).await.parse().expect("it streams");
+        kill(Pid::from_raw(pid), Signal::SIGKILL).expect("root, or the servers' own user");
+        let source = scene.source.database("postgres");
+        wait::until("the server is back", wait::PROCESS, async || {
+            source.try_query(WALSENDER).await.is_ok_and(|rows| {
+                rows.first().is_none_or(|row| row[0].as_deref() != Some(pid.to_string().as_str()))
+            })
+        })
+        .await;
+        scene.write();
+        scene.ends_well().await;
+    }
+
+    #[tokio::test]
+    #[ignore = "long: make test-long"]
+    async fn an_outage_is_shown_and_outlived() {
+        tokio::join!(outage(Side::Source), outage(Side::Destination));
     }
 }
