@@ -200,7 +200,7 @@ impl Applier {
         pipeline.push(Effect::Control, control("committing", commit)).await;
         failpoint::hit(failpoint::COMMIT_SENT).await;
         if let Err(error) = rows::settle(pipeline, &mut self.conflicts).await {
-            return Err(self.explain(error, advance.from).await);
+            return Err(pipeline.beside(self.explain(error, advance.from)).await);
         }
         self.is_open = false;
         self.applied_lsn = advance.to;
