@@ -32,6 +32,8 @@ mod idle_progress;
 mod insert_update_delete;
 /// Keys deleted, inserted again, moved and swapped.
 mod keys;
+/// The agent dies between every two steps.
+mod kill_points;
 /// Start-up, shutdown, the lease, held conditions, privileges.
 mod operations;
 /// What check finds, and that its statements mend it.

@@ -130,6 +130,15 @@ impl Agent {
         self
     }
 
+    /// Where its next starts end by themselves: `<point>[:<nth>]=kill|park`; empty for nowhere.
+    pub(crate) fn arm(&mut self, failpoint: &str) {
+        const VARIABLE: &str = "SYNC_AGENT_FAILPOINT";
+        self.variables.retain(|(name, _)| name != VARIABLE);
+        if !failpoint.is_empty() {
+            self.variables.push((VARIABLE.to_owned(), failpoint.to_owned()));
+        }
+    }
+
     pub(crate) fn config_file(&self) -> PathBuf {
         self.files.path().join("sync-agent.toml")
     }
