@@ -5,6 +5,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod stateful;
+
 const INTERVAL: Duration = Duration::from_secs(10);
 
 fn lsn(value: u64) -> Lsn {
