@@ -18,6 +18,8 @@ mod connect;
 mod copy;
 /// What stands in the way at the destination is found.
 mod destination;
+/// Kills, crashes and answers that never came: every row once.
+mod exactly_once;
 /// Networks, servers, settings, locks, disks and neighbours that do their worst.
 mod faults;
 /// Snapshot and tail together are exact.

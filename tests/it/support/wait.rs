@@ -36,3 +36,8 @@ pub(crate) fn until_blocking(deadline: Duration, mut ready: impl FnMut() -> bool
 pub(crate) async fn between_looks() {
     tokio::time::sleep(PAUSE * 5).await;
 }
+
+/// No synchronization: a moment that nobody chose, for a fault to strike.
+pub(crate) async fn somewhere_within(most: Duration) {
+    tokio::time::sleep(most).await;
+}
