@@ -159,7 +159,7 @@ impl Attempt<'_> {
         Ok(row::living_holder(destination, sql, self.memory.epoch).await?)
     }
 
-    /// `None`: somebody else holds it.
+    /// `None`: somebody else holds it, and we never did.
     async fn acquire(
         &mut self,
         lease: &Client,
@@ -178,10 +178,14 @@ impl Attempt<'_> {
                 failpoint::hit(failpoint::LEASE_TAKEN).await;
                 Ok(Some(checkpoint))
             }
-            Acquired::Standby { holder } => {
-                self.show_standby(&holder);
-                Ok(None)
-            }
+            Acquired::Standby { holder } => match self.memory.epoch {
+                // We held it: whoever took over while we were away has superseded us.
+                Some(ours) => Err(row::explain(lease, sql, ours, None).await?.into()),
+                None => {
+                    self.show_standby(&holder);
+                    Ok(None)
+                }
+            },
         }
     }
 

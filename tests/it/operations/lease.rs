@@ -9,6 +9,7 @@ use crate::support::agent::Agent;
 use crate::support::cluster::{Cluster, pair};
 use crate::support::compare::assert_same;
 use crate::support::monitor::Monitor;
+use crate::support::proxy::{Behavior, Proxy};
 use crate::support::workload::Workload;
 
 /// The contract: a standby has taken over within this.
@@ -122,6 +123,28 @@ async fn is_taken_over(ending: Ending) {
     monitor.verdict();
     assert_same(&source, &destination, &["journal"]).await;
     assert_eq!(second.terminate().await, Some(0));
+}
+
+/// Away from the destination it knows nothing of its successor; back again it does not stand by,
+/// because somebody has to look at how it was lost.
+#[tokio::test]
+async fn an_agent_that_was_cut_off_finds_itself_superseded() {
+    let (source, destination) = with_table().await;
+    let link = Proxy::to(destination.port).await;
+    let mut first = Agent::between(&source, &destination)
+        .text("destination.url", &destination.url_by_way_of(link.port));
+    let mut second = Agent::between(&source, &destination);
+    first.start_and_stream().await;
+    second.start();
+    second.wait_for_state("standby").await;
+    link.set(Behavior::Cut);
+    second.wait_for_state("streaming").await;
+    source.exec("INSERT INTO t VALUES (10, 'by the second')").await;
+    link.set(Behavior::Forward);
+    assert_eq!(first.wait_for_exit().await, Some(5), "{}", first.log());
+    assert!(first.log().contains("E_FENCED"), "{}", first.log());
+    second.caught_up().await;
+    assert_same(&source, &destination, &["t"]).await;
 }
 
 #[tokio::test]
