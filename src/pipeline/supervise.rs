@@ -51,7 +51,7 @@ pub async fn supervise(
 ) -> RunEnd {
     tokio::select! {
         biased;
-        end = attempts(context, store, options, shutdown) => end,
+        end = attempts(context, store, options, silences, shutdown) => end,
         // The attempt is dropped: its transactions roll back, its connections end.
         () = context.too_much_wal.cancelled() => retention::give_up(context, shutdown).await,
     }
@@ -61,6 +61,7 @@ async fn attempts(
     context: &Context,
     store: &Arc<Store>,
     options: RunOptions,
+    silences: &mut Silences,
     shutdown: &CancellationToken,
 ) -> RunEnd {
     let mut memory = Memory::default();

@@ -31,7 +31,7 @@ pub struct CopyBoth {
 }
 
 /// Whether what is there of a message's payload shows a value of more than so many bytes.
-pub type LooksOversized = fn(&[u8], usize) -> bool;
+pub(super) type LooksOversized = fn(&[u8], usize) -> bool;
 
 /// Of a message that is too long so much is read, to tell what it is about, in bytes: kind, relation
 /// and the lengths of the first values.
