@@ -18,16 +18,22 @@ const RESIDENT_BYTES_MAX: u64 = 128 << 20;
 /// bound that always holds.
 fn assert_bounded(agent: &Agent, further: u64) {
     let peak = agent.memory("VmHWM");
-    eprintln!(
+    say(&format!(
         "peak {} MiB (now: anonymous {} MiB, files {} MiB)",
         peak >> 20,
         agent.memory("RssAnon") >> 20,
         agent.memory("RssFile") >> 20
-    );
+    ));
     assert!(
         peak <= RESIDENT_BYTES_MAX + further,
         "{} MiB were resident, {} may be",
         peak >> 20,
         (RESIDENT_BYTES_MAX + further) >> 20
     );
+}
+
+/// A figure for whoever reads the output of a long run.
+#[allow(clippy::print_stderr, reason = "figures are for people")]
+fn say(figure: &str) {
+    eprintln!("{figure}");
 }

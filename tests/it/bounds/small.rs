@@ -24,7 +24,7 @@ mod long {
         agent.caught_up().await;
         assert_same(&source, &destination, &["t"]).await;
         let applied = commits().await - before;
-        eprintln!("100000 source transactions in {applied} at the destination");
+        crate::bounds::say(&format!("100000 source transactions in {applied} at the destination"));
         assert!(applied < 20_000, "{applied} destination transactions");
         agent
             .wait_for("no lag", async |agent| {

@@ -44,13 +44,14 @@ async fn many(count: u32, patience: Duration) {
             status.is_some_and(|(_, body)| body.contains("\"state\":\"streaming\""))
         })
         .await;
-    eprintln!("{count} tables: streaming after {:?}, {most} connections", begun.elapsed());
+    let elapsed = begun.elapsed();
+    crate::bounds::say(&format!("{count} tables: streaming after {elapsed:?}, {most} connections"));
     assert!(begun.elapsed() < Duration::from_secs(120), "{:?} to start", begun.elapsed());
     assert!(most <= CONNECTIONS_MAX, "{most} connections");
     let begun = Instant::now();
     source.exec(&each(count, "INSERT INTO many_%s VALUES (2, ''b'')", true)).await;
     agent.caught_up().await;
-    eprintln!("one transaction over all of them: {:?}", begun.elapsed());
+    crate::bounds::say(&format!("one transaction over all of them: {:?}", begun.elapsed()));
     let begun = Instant::now();
     let (code, metrics) = agent.get("/metrics").await;
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?} for /metrics", begun.elapsed());

@@ -17,6 +17,7 @@ struct Dice(u64);
 impl Dice {
     /// From the environment, or new; printed for whoever sees the test fail.
     #[allow(clippy::print_stderr, reason = "a failed run is repeated by its seed")]
+    #[allow(clippy::print_stderr, reason = "a failed run is repeated by its seed")]
     fn seeded() -> Dice {
         let given = std::env::var("SYNC_AGENT_SEED").ok();
         let seed = given.map_or_else(
@@ -198,8 +199,8 @@ async fn an_older_local_store_moves_nothing() {
     state.damage(Damage::Stale, &mut dice);
     agent.start_and_stream().await;
     let log = agent.log();
-    let going_on = log.lines().filter(|line| line.contains("going on from the destination's"));
-    let last = going_on.last().expect("each start says where it goes on");
+    let mut going_on = log.lines().filter(|line| line.contains("going on from the destination's"));
+    let last = going_on.next_back().expect("each start says where it goes on");
     assert!(last.contains(&format!("\"applied_lsn\":\"{position}\"")), "{position}: {last}");
     assert_eq!(agent.terminate().await, Some(0));
     assert_exact(&source, &destination).await;
