@@ -133,6 +133,28 @@ async fn only_missing_chunks_are_read_and_every_change_meanwhile_counts() {
     copying.ends_well(&["small", "large"]).await;
 }
 
+/// Whoever may not read a table any more cannot have read it again.
+#[tokio::test]
+async fn a_table_that_is_done_is_not_read_again() {
+    // The largest comes first.
+    let first = "CREATE TABLE first (id int PRIMARY KEY, v text); \
+         INSERT INTO first SELECT g, repeat(md5(g::text), 12) FROM generate_series(1, 60000) g";
+    let mut copying = Copying::of(&format!("{TABLES}{first}")).await;
+    let role = "CREATE ROLE repl LOGIN REPLICATION; GRANT SELECT ON first, small, large TO repl; \
+         CREATE PUBLICATION shop FOR TABLE first, small, large";
+    copying.source.exec(role).await;
+    copying.agent.change("source.url", &format!("{:?}", copying.source.url_as("repl")));
+    copying.agent.change("source.publication", "\"shop\"");
+    copying.killed_after(0.2).await;
+    let state = "SELECT state FROM sync_agent.tables WHERE source_table = 'first'";
+    assert_eq!(copying.destination.scalar(state).await, "copied");
+    copying.source.exec("REVOKE SELECT ON first FROM repl").await;
+    copying.source.exec("UPDATE first SET v = 'later' WHERE id = 2").await;
+    copying.proxy.set(Behavior::Forward);
+    copying.agent.start();
+    copying.ends_well(&["first", "small", "large"]).await;
+}
+
 #[tokio::test]
 async fn a_copy_is_cut_off_again_and_again_under_load() {
     let mut copying = Copying::of(TABLES).await;
