@@ -142,7 +142,6 @@ impl Copying<'_> {
         let context = self.context;
         let mut pending = pending::described_again(self.source, self.pending).await?;
         self.choice.narrow(&mut pending);
-        use crate::failpoint;
         if !context.settings.snapshot.copy_data {
             let (destination, membership) = (self.destination, self.membership);
             pending::adopt(context, destination, &pending, membership, point.lsn).await?;
