@@ -3,7 +3,7 @@
 CARGO ?= cargo
 BIN = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo test check fmt test-versions test-long bench dist install
+.PHONY: help demo test chaos check fmt test-versions test-long bench dist install
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "make %-14s %s\n", $$1, $$2 }'
@@ -16,6 +16,9 @@ demo: ## two throwaway servers, a shop at work, the agent between them (DEMO_SEC
 
 test: install ## everything: unit, property, house rules, real servers (three pairs of versions)
 	@scripts/test.sh
+
+chaos: install ## faults at random for a while (SEED=n repeats one, MINUTES=m; 3 unless told)
+	@SEED="$(SEED)" MINUTES="$(MINUTES)" FAULTS="$(FAULTS)" scripts/chaos.sh
 
 check: ## what needs no server: format, lints, house rules, docs
 	@scripts/install-build-tools.sh

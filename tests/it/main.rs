@@ -8,6 +8,8 @@ mod bounds;
 mod broken_config;
 /// What the agent asks a server about itself and its objects.
 mod catalog;
+/// Writers of every kind, faults at random, promises watched all along.
+mod chaos;
 /// Bad input, and the verbs that end by themselves.
 mod cli;
 /// Settings that change between two runs.

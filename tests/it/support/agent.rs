@@ -4,7 +4,7 @@
 //! is comes from the destination's checkpoint row, not from what the agent says of itself.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub(crate) struct Agent {
     sections: String,
     variables: Vec<(String, String)>,
     files: tempfile::TempDir,
-    http_port: u16,
+    pub(crate) http_port: u16,
     running: Option<Guarded>,
     starts: usize,
     /// How long it may take to get anywhere.
@@ -147,6 +147,11 @@ impl Agent {
         self.files.path().join("state")
     }
 
+    /// Everything of its own: configuration, log, local store.
+    pub(crate) fn folder(&self) -> &Path {
+        self.files.path()
+    }
+
     fn log_file(&self) -> PathBuf {
         self.files.path().join("agent.log")
     }
@@ -218,6 +223,17 @@ impl Agent {
         let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
         kilobytes.expect("a line of kB") * 1024
+    }
+
+    pub(crate) fn pid(&self) -> Option<i32> {
+        self.running.as_ref().map(|running| running.pid().as_raw())
+    }
+
+    /// The exit code of one that has ended by itself, once; `None` within is "by a signal".
+    pub(crate) fn ended(&mut self) -> Option<Option<i32>> {
+        let code = self.running.as_mut()?.ended()?;
+        self.running = None;
+        Some(code)
     }
 
     /// No signal handler, no goodbye.
@@ -361,15 +377,7 @@ impl Agent {
     }
 
     pub(crate) async fn try_get(&self, path: &str) -> Option<(u16, String)> {
-        let stream = tokio::net::TcpStream::connect(("127.0.0.1", self.http_port)).await;
-        let mut stream = stream.ok()?;
-        let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.ok()?;
-        let (head, body) = answer.split_once("\r\n\r\n")?;
-        let code = head.split_whitespace().nth(1)?.parse().ok()?;
-        Some((code, body.to_owned()))
+        try_get(self.http_port, path).await
     }
 
     pub(crate) async fn status(&self) -> serde_json::Value {
@@ -401,6 +409,18 @@ impl Agent {
         traces.sort();
         traces
     }
+}
+
+/// What is answered on a port of this machine: the HTTP status code and the body.
+pub(crate) async fn try_get(port: u16, path: &str) -> Option<(u16, String)> {
+    let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+    let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let code = head.split_whitespace().nth(1)?.parse().ok()?;
+    Some((code, body.to_owned()))
 }
 
 fn state_of(body: &str) -> Option<String> {

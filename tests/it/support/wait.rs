@@ -41,3 +41,8 @@ pub(crate) async fn between_looks() {
 pub(crate) async fn somewhere_within(most: Duration) {
     tokio::time::sleep(most).await;
 }
+
+/// The pace of whoever does something again and again beside the test: writers, faults.
+pub(crate) async fn pace(pause: Duration) {
+    tokio::time::sleep(pause).await;
+}
