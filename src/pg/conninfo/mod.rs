@@ -157,6 +157,7 @@ impl ConnInfo {
             })?,
         };
         let home = environment("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+        let target_session_attrs = target(&keys, &hosts)?;
         Ok(ConnInfo {
             hosts,
             dbname: keys.get("dbname").unwrap_or(&user).to_owned(),
@@ -168,7 +169,7 @@ impl ConnInfo {
                 .or_else(|| home.as_ref().map(|home| home.join(".pgpass"))),
             tls: tls_options(&keys, home)?,
             network: network_options(&keys)?,
-            target_session_attrs: keys.parsed("target_session_attrs")?,
+            target_session_attrs,
             application_name: keys.get("application_name").map(str::to_owned),
             given: keys.besides(&["user", "password", "host", "hostaddr", "port", "dbname"]),
         })
@@ -191,6 +192,15 @@ impl ConnInfo {
         }
         format!("postgresql://{}@{}/{}", self.user, hosts.join(","), self.dbname)
     }
+}
+
+/// Several hosts are one cluster's primary and standbys: unless something else is said, the primary is
+/// meant. `any`, libpq's default, would take whichever answers first, and write at a standby.
+fn target(keys: &Keys, hosts: &[Host]) -> Result<TargetSessionAttrs, ConnInfoError> {
+    if hosts.len() > 1 && keys.get("target_session_attrs").is_none() {
+        return Ok(TargetSessionAttrs::Primary);
+    }
+    keys.parsed("target_session_attrs")
 }
 
 impl fmt::Display for Host {
