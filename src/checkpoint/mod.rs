@@ -20,10 +20,8 @@
 //! * [`requests`]: what operators ask of the agent, and what came of it.
 //! * [`record`]: the bytes of the local mirror: versioned, checksummed, pure. Only states that are
 //!   durable at the destination have a record.
-//! * [`store`]: the local mirror itself, in sled. It lets a start notice that the destination went
-//!   back in time (restored from a backup) or is another one. Lost, stale, corrupt or emptied, it
-//!   never moves a position: it is made anew and filled from the destination's row. [`local`]
-//!   removes it.
+//! * [`store`]: the local mirror itself, in sled. Lost, stale, corrupt or emptied, it never moves a
+//!   position: it is made anew and filled from the destination's row. [`local`] removes it.
 //!
 //! **Invariant:** nothing here knows when it is called.
 

@@ -236,6 +236,22 @@ pub async fn living_holder(
     Ok(row.map(|row| row.get(0)))
 }
 
+/// The epoch of whoever took the lease since we held it under `epoch`. A later one of our own, from a
+/// connection that broke before it said so, is none of theirs.
+pub async fn superseded(
+    client: &Client,
+    sql: &CheckpointSql,
+    epoch: i64,
+    holder: &str,
+) -> Result<Option<i64>, CheckpointError> {
+    let query = format!(
+        "SELECT epoch FROM {} WHERE pipeline = $1 AND epoch > $2 AND holder IS DISTINCT FROM $3",
+        sql.table()
+    );
+    let row = client.query_opt(&query, &[&sql.pipeline, &epoch, &holder]).await?;
+    Ok(row.map(|row| row.get(0)))
+}
+
 /// Whether the holder's backend lives although nobody renews the lease.
 async fn is_stalled(
     client: &Client,
@@ -404,6 +420,21 @@ pub async fn record_source(
     let SourceOrigin { system_identifier, timeline } = origin;
     let updated =
         client.execute(&update, &[&sql.pipeline, &epoch, &system_identifier, &timeline]).await?;
+    if updated == 0 { Err(explain(client, sql, epoch, None).await?) } else { Ok(()) }
+}
+
+/// Everything is about to be copied again: what was applied before need not be in the source's history.
+pub async fn forget_last_commit(
+    client: &Client,
+    sql: &CheckpointSql,
+    epoch: i64,
+) -> Result<(), CheckpointError> {
+    let update = format!(
+        "UPDATE {} SET commit_lsn = NULL, commit_xid = NULL, commit_time = NULL \
+         WHERE pipeline = $1 AND epoch = $2",
+        sql.table()
+    );
+    let updated = client.execute(&update, &[&sql.pipeline, &epoch]).await?;
     if updated == 0 { Err(explain(client, sql, epoch, None).await?) } else { Ok(()) }
 }
 

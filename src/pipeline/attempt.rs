@@ -210,7 +210,7 @@ impl Attempt<'_> {
         let Some(start) = self.start_at_slot(verdict, held, look, replication).await? else {
             return Ok(SHUT_DOWN);
         };
-        let slot::Start { applied_lsn, first_point } = start;
+        let slot::Start { applied_lsn, confirmed_lsn, first_point } = start;
         let last_commit = held.checkpoint.last_commit.map(|commit| commit.time);
         context.board.resumed(applied_lsn, last_commit);
         tracing::info!(applied_lsn = %applied_lsn, slot_confirmed_flush = ?look.slot_confirmed_flush, "going on from the destination's checkpoint");
@@ -224,8 +224,9 @@ impl Attempt<'_> {
             let watch = published.watch(context, held, records.clone());
             let planner = planner(records);
             self.building(held, &planner).ensure_partitions(&held.destination).await?;
+            let (stage, beside) = (Some(stage), None);
             let start =
-                streaming::Start { applied_lsn, publications, stage: Some(stage), beside: None };
+                streaming::Start { applied_lsn, confirmed_lsn, publications, stage, beside };
             return Ok(Begun::Stream(Box::new((start, planner, watch))));
         }
         let pending = pending::pending(&look.selection.tables, &records);
@@ -245,10 +246,13 @@ impl Attempt<'_> {
             let planner = planner(records);
             self.building(held, &planner).ensure_partitions(&held.destination).await?;
             let publications = published.publications;
-            let start = streaming::Start { applied_lsn, publications, stage: None, beside };
+            let stage = None;
+            let start =
+                streaming::Start { applied_lsn, confirmed_lsn, publications, stage, beside };
             return Ok(Begun::Stream(Box::new((start, planner, watch))));
         }
-        if !pending.is_empty() {
+        let has_copied = !pending.is_empty();
+        if has_copied {
             let planner = planner(records);
             let copied =
                 self.copy(held, look, (applied_lsn, first_point), &published, &planner, &pending);
@@ -274,9 +278,17 @@ impl Attempt<'_> {
         let watch = published.watch(context, held, records.clone());
         let planner = planner(records);
         let publications = published.publications;
-        // A copy that was cut off has moved the position on its way.
-        let applied_lsn = self.position(held).await?.unwrap_or(applied_lsn);
-        let start = streaming::Start { applied_lsn, publications, stage: None, beside: None };
+        // A copy that was cut off has moved the position on its way. What it read of the slot on that
+        // way is confirmed, and is not sent again.
+        let resumed_lsn = self.position(held).await?.unwrap_or(applied_lsn);
+        let confirmed_lsn = if has_copied { resumed_lsn } else { confirmed_lsn };
+        let start = streaming::Start {
+            applied_lsn: resumed_lsn,
+            confirmed_lsn,
+            publications,
+            stage: None,
+            beside: None,
+        };
         Ok(Begun::Stream(Box::new((start, planner, watch))))
     }
 

@@ -17,12 +17,13 @@ use crate::pipeline::choice::Present;
 use crate::pipeline::context::Context;
 use crate::pipeline::destination_check;
 use crate::pipeline::error::PipelineError;
+use crate::pipeline::lineage;
 use crate::pipeline::membership::{self, Writes};
 use crate::pipeline::planner::Planner;
 use crate::pipeline::requests::{self, Asked};
 use crate::pipeline::selection::{Selection, select};
 use crate::source::publication::{self, PublicationError, PublicationPlan, PublicationRequest};
-use crate::source::slot::{PresentSource, RememberedSource, TimelineSwitch, Verdict, judge};
+use crate::source::slot::{PresentSource, Verdict, judge};
 use crate::wire::{Session, SystemIdentity};
 
 /// What was seen.
@@ -313,24 +314,11 @@ pub async fn judge_slot(
     checkpoint: Option<&Checkpoint>,
 ) -> Result<Verdict, PipelineError> {
     let name = &context.settings.source.slot;
-    // A row that names no slot has never made one.
-    let known = checkpoint.filter(|row| row.slot.is_some());
-    let remembered = known.map(|row| RememberedSource {
-        system_identifier: &row.source_system_identifier,
-        timeline: u32::try_from(row.timeline).unwrap_or(0),
-        applied_lsn: row.applied_lsn,
-    });
-    let is_promoted = remembered.as_ref().is_some_and(|row| row.timeline != look.identity.timeline);
-    let history = if is_promoted {
-        let history = replication.timeline_history(look.identity.timeline).await;
-        history.map_err(PipelineError::wire(Side::Source, "reading its timeline's history"))?
-    } else {
-        Vec::new()
+    let remembered = checkpoint.and_then(lineage::remembered);
+    let history = match &remembered {
+        Some(remembered) => lineage::history(replication, remembered, &look.identity).await?,
+        None => Vec::new(),
     };
-    let history: Vec<TimelineSwitch> = history
-        .iter()
-        .map(|switch| TimelineSwitch { timeline: switch.timeline, switch_lsn: switch.switch_lsn })
-        .collect();
     let slot = catalog::slot(source, name).await.map_err(PipelineError::catalog(Side::Source))?;
     let present = PresentSource {
         system_identifier: &look.identity.system_identifier,

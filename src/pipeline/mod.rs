@@ -19,6 +19,7 @@ pub mod drift;
 pub mod error;
 pub mod foreign_keys;
 pub mod lease;
+pub mod lineage;
 pub mod look;
 pub mod membership;
 pub mod observe;

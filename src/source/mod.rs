@@ -23,4 +23,4 @@ pub use error::AssembleError;
 pub use feedback::{Feedback, IdleRule, StatusLsns};
 pub use oversized::Oversized;
 pub use relation::{KeyLookup, RelationCache};
-pub use tail::{Tail, TailError};
+pub use tail::{Tail, TailError, TailStart};

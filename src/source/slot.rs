@@ -56,7 +56,8 @@ pub enum Verdict {
     /// contact left behind.
     FirstContact { replace: bool },
     /// Start replication; transactions that end at or before `applied_lsn` are skipped.
-    Resume { applied_lsn: Lsn, promoted_from: Option<u32> },
+    /// `confirmed_flush_lsn`: whatever the slot has from there on is sent when asked for.
+    Resume { applied_lsn: Lsn, confirmed_flush_lsn: Lsn, promoted_from: Option<u32> },
 }
 
 /// Why not to go on. Positions and names only.
@@ -74,8 +75,11 @@ pub enum SlotError {
     #[error("replication slot \"{slot}\" is active for PID {pid}")]
     Active { slot: String, pid: i32 },
     /// E_SLOT.
-    #[error("replication slot \"{slot}\" does not exist, but the checkpoint is at {applied_lsn}")]
-    Missing { slot: String, applied_lsn: Lsn },
+    #[error(
+        "replication slot \"{slot}\" does not exist, but the checkpoint is at {applied_lsn}; the \
+         source's WAL ends at {wal_end}"
+    )]
+    Missing { slot: String, applied_lsn: Lsn, wal_end: Lsn },
     /// E_SLOT: by `max_retained_wal_action = "drop-slot"`.
     #[error(
         "replication slot \"{slot}\" held more WAL than max_retained_wal allows ({limit_bytes} \
@@ -91,13 +95,15 @@ pub enum SlotError {
     /// E_SLOT.
     #[error(
         "replication slot \"{slot}\" has lost WAL that is still needed ({reason}); the checkpoint \
-         is at {applied_lsn}"
+         is at {applied_lsn}, its confirmed_flush at {}",
+        .confirmed_flush_lsn.map_or_else(|| "no position".to_owned(), |lsn| lsn.to_string())
     )]
-    Lost { slot: String, reason: String, applied_lsn: Lsn },
+    Lost { slot: String, reason: String, applied_lsn: Lsn, confirmed_flush_lsn: Option<Lsn> },
     /// E_SLOT.
     #[error(
         "replication slot \"{slot}\": confirmed_flush {confirmed_flush_lsn} is ahead of checkpoint \
-         {applied_lsn}; the changes between them are gone"
+         {applied_lsn}; the changes between them ({} bytes of WAL) are gone",
+        .confirmed_flush_lsn.bytes_since(*.applied_lsn)
     )]
     Ahead { slot: String, confirmed_flush_lsn: Lsn, applied_lsn: Lsn },
     /// E_LINEAGE.
@@ -108,15 +114,21 @@ pub enum SlotError {
     WalEndBehind { wal_end: Lsn, applied_lsn: Lsn },
     /// E_LINEAGE.
     #[error(
-        "the source's system identifier is {present}, the checkpoint was made with {remembered}"
+        "the source's system identifier is {present}, the checkpoint was made with {remembered}: it is \
+         another server; the checkpoint is at {}, this one's WAL ends at {wal_end}",
+        .applied_lsn.map_or_else(|| "no position".to_owned(), |lsn| lsn.to_string())
     )]
-    OtherSystem { present: String, remembered: String },
+    OtherSystem { present: String, remembered: String, applied_lsn: Option<Lsn>, wal_end: Lsn },
     /// E_LINEAGE.
     #[error(
         "checkpoint {applied_lsn} on timeline {remembered} is not in the history of the source's \
-         timeline {present}"
+         timeline {present}, {}",
+        .left_at.map_or_else(
+            || "which never was on that one".to_owned(),
+            |lsn| format!("which left that one at {lsn}")
+        )
     )]
-    OtherTimeline { applied_lsn: Lsn, remembered: u32, present: u32 },
+    OtherTimeline { applied_lsn: Lsn, remembered: u32, present: u32, left_at: Option<Lsn> },
 }
 
 impl SlotError {
@@ -187,16 +199,19 @@ pub fn judge(
         return judge_first_contact(slot, present.database);
     };
     let Some(slot) = slot else {
-        return Err(SlotError::Missing { slot: slot_name.to_owned(), applied_lsn });
+        let (slot, wal_end) = (slot_name.to_owned(), present.wal_end);
+        return Err(SlotError::Missing { slot, applied_lsn, wal_end });
     };
     judge_kind(slot, present.database)?;
-    judge_position(slot, applied_lsn)?;
+    let confirmed_flush_lsn = judge_position(slot, applied_lsn)?;
     judge_free(slot)?;
     let promoted = (remembered.timeline != present.timeline).then_some(remembered.timeline);
-    Ok(Verdict::Resume { applied_lsn, promoted_from: promoted })
+    Ok(Verdict::Resume { applied_lsn, confirmed_flush_lsn, promoted_from: promoted })
 }
 
-fn judge_lineage(
+/// Whether the source is the one that the position belongs to, and has it in its history: all that
+/// can be said without looking at the slot.
+pub fn judge_lineage(
     remembered: &RememberedSource<'_>,
     present: &PresentSource<'_>,
 ) -> Result<(), SlotError> {
@@ -204,18 +219,21 @@ fn judge_lineage(
         return Err(SlotError::OtherSystem {
             present: present.system_identifier.to_owned(),
             remembered: remembered.system_identifier.to_owned(),
+            applied_lsn: remembered.applied_lsn,
+            wal_end: present.wal_end,
         });
     }
     let Some(applied_lsn) = remembered.applied_lsn else { return Ok(()) };
     if remembered.timeline != present.timeline {
         // The last record before the switch ends exactly at it, hence not `>=`.
         let is_ours = |switch: &&TimelineSwitch| switch.timeline == remembered.timeline;
-        let switch = present.history.iter().find(is_ours);
-        if switch.is_none_or(|switch| applied_lsn > switch.switch_lsn) {
+        let left_at = present.history.iter().find(is_ours).map(|switch| switch.switch_lsn);
+        if left_at.is_none_or(|left_at| applied_lsn > left_at) {
             return Err(SlotError::OtherTimeline {
                 applied_lsn,
                 remembered: remembered.timeline,
                 present: present.timeline,
+                left_at,
             });
         }
     }
@@ -252,8 +270,13 @@ pub fn judge_kind(slot: &SlotInfo, database: &str) -> Result<(), SlotError> {
     Err(SlotError::Unsuitable { slot: slot.name.clone(), reason })
 }
 
-fn judge_position(slot: &SlotInfo, applied_lsn: Lsn) -> Result<(), SlotError> {
-    let lost = |reason: String| SlotError::Lost { slot: slot.name.clone(), reason, applied_lsn };
+fn judge_position(slot: &SlotInfo, applied_lsn: Lsn) -> Result<Lsn, SlotError> {
+    let lost = |reason: String| SlotError::Lost {
+        slot: slot.name.clone(),
+        reason,
+        applied_lsn,
+        confirmed_flush_lsn: slot.confirmed_flush_lsn,
+    };
     if let Some(reason) = &slot.invalidation_reason {
         return Err(lost(format!("invalidated: {reason}")));
     }
@@ -270,7 +293,7 @@ fn judge_position(slot: &SlotInfo, applied_lsn: Lsn) -> Result<(), SlotError> {
     if confirmed_flush_lsn > applied_lsn {
         return Err(SlotError::Ahead { slot: slot.name.clone(), confirmed_flush_lsn, applied_lsn });
     }
-    Ok(())
+    Ok(confirmed_flush_lsn)
 }
 
 fn judge_free(slot: &SlotInfo) -> Result<(), SlotError> {

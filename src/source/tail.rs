@@ -56,6 +56,17 @@ const GATHER_DELAY: Duration = Duration::from_millis(1);
 /// A burst of this size needs no company.
 const BURST_BYTES: u64 = 64 * 1024;
 
+/// Where a stream begins.
+#[derive(Clone, Copy, Debug)]
+pub struct TailStart {
+    /// The destination's checkpoint: what commits before it is applied, and skipped if it is sent.
+    pub resume_lsn: Lsn,
+    /// What is asked for; not beyond `resume_lsn`. What lies between shows whose history it is.
+    pub from_lsn: Lsn,
+    /// The slot's own position, which is confirmed already.
+    pub confirmed_lsn: Lsn,
+}
+
 /// One replication connection that streams.
 #[derive(Debug)]
 pub struct Tail {
@@ -74,27 +85,29 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// Starts streaming at `resume_lsn`, the destination's checkpoint.
+    /// Starts streaming. Nothing more than the slot has already is confirmed before the first
+    /// [`Tail::set_flushed`].
     pub async fn start(
         session: Session,
         slot: &str,
-        resume_lsn: Lsn,
+        start: TailStart,
         options: &StreamOptions,
         keys: KeyLookup,
     ) -> Result<Tail, TailError> {
-        let sql = start_replication_sql(slot, resume_lsn, options);
+        let TailStart { resume_lsn, from_lsn, confirmed_lsn } = start;
+        let sql = start_replication_sql(slot, from_lsn.min(resume_lsn), options);
         let mut copy_both = session.start_replication(&sql).await?;
         copy_both
             .look_for_oversized(|payload, limit| pgoutput::oversized(payload, limit).is_some());
         let mut feedback = Feedback::new(STATUS_INTERVAL);
-        feedback.set_flushed(resume_lsn);
+        feedback.set_flushed(confirmed_lsn.min(resume_lsn));
         Ok(Tail {
             copy_both,
             assembler: Assembler::new(RelationCache::new(keys), resume_lsn),
             feedback,
             received_lsn: resume_lsn,
             received_bytes: 0,
-            confirmed_lsn: resume_lsn,
+            confirmed_lsn: confirmed_lsn.min(resume_lsn),
             events_to_clock_look: 0,
             is_gathering: false,
             burst_start: 0,

@@ -17,6 +17,7 @@ use crate::model::finding::Side;
 use crate::pg::client::Client;
 use crate::pipeline::check::explain_refusal;
 use crate::pipeline::error::PipelineError;
+use crate::pipeline::lineage::{self, Claimant};
 use crate::pipeline::look::{Look, look};
 use crate::pipeline::membership;
 use crate::pipeline::pooling;
@@ -47,6 +48,9 @@ impl Attempt<'_> {
         let mut connected = self.connect().await?;
         let mut doubts = 0;
         let (look, checkpoint) = loop {
+            let Connected { destination, replication, .. } = &mut connected;
+            let claimant = Claimant { holder: &holder_name(), epoch: self.memory.epoch };
+            lineage::refuse_broken(self.context, destination, replication, claimant).await?;
             let seen = self.look(&mut connected).await?;
             if let Err(error) = self.preflight(&connected, &seen).await {
                 self.doubt(&connected.destination, error, &mut doubts).await?;

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::streaming::full_identity_keys;
 use crate::apply::targets::Targets;
 use crate::apply::transaction::Applier;
-use crate::checkpoint::row::{CheckpointSql, LastCommit};
+use crate::checkpoint::row::CheckpointSql;
 use crate::checkpoint::tables::{self, TableRecord};
 use crate::checkpoint::{Record, Store, catch_up, missing, row};
 use crate::model::finding::Side;
@@ -25,9 +25,9 @@ use crate::pipeline::drift::{self, Looks};
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::planner::Planner;
 use crate::pipeline::status::TableState;
-use crate::pipeline::stream::{ReaderEnd, Stream, batch_limits};
+use crate::pipeline::stream::{Past, ReaderEnd, Stream, batch_limits};
 use crate::pipeline::stream_tables::{Restart, Scope, StreamTables};
-use crate::source::Tail;
+use crate::source::{Tail, TailStart};
 use crate::wire::StreamOptions;
 
 /// The part of `limits.memory` for a leg that runs beside the pipeline's stream.
@@ -78,23 +78,16 @@ pub(super) struct Leg<'a> {
     pub(super) stop: &'a CancellationToken,
 }
 
-/// What a position stands for.
-#[derive(Clone, Copy, Debug)]
-struct Position {
-    applied_lsn: Lsn,
-    last_commit: Option<LastCommit>,
-}
-
 impl Leg<'_> {
     /// Applies what comes before the goal. `resumed`: tables that are loaded in part are followed, too.
     pub(super) async fn run(&self, goal: Goal, resumed: &Resumed) -> Result<LegEnd, PipelineError> {
         let mut as_text = false;
         loop {
-            let position = self.position().await?;
-            if matches!(goal, Goal::Until(lsn) if position.applied_lsn >= lsn) {
+            let applied_lsn = self.position().await?;
+            if matches!(goal, Goal::Until(lsn) if applied_lsn >= lsn) {
                 return Ok(LegEnd::Reached);
             }
-            let end = Box::pin(self.stream(position, goal, resumed, as_text)).await?;
+            let end = Box::pin(self.stream(applied_lsn, goal, resumed, as_text)).await?;
             match end {
                 ReaderEnd::CaughtUp => return Ok(LegEnd::Reached),
                 ReaderEnd::Shutdown | ReaderEnd::CutOff => return Ok(LegEnd::Stopped),
@@ -107,20 +100,17 @@ impl Leg<'_> {
         }
     }
 
-    async fn position(&self) -> Result<Position, PipelineError> {
+    async fn position(&self) -> Result<Lsn, PipelineError> {
         let sql = &self.context.checkpoint;
         let found = match self.course {
-            Course::Main(..) => row::read(self.destination, sql)
-                .await?
-                .map(|row| (row.applied_lsn, row.last_commit)),
-            Course::Beside => catch_up::read(self.destination, sql)
-                .await?
-                .map(|row| (row.applied_lsn, row.last_commit)),
+            Course::Main(..) => {
+                row::read(self.destination, sql).await?.and_then(|row| row.applied_lsn)
+            }
+            Course::Beside => {
+                catch_up::read(self.destination, sql).await?.and_then(|row| row.applied_lsn)
+            }
         };
-        let position = found.and_then(|(applied_lsn, last_commit)| {
-            Some(Position { applied_lsn: applied_lsn?, last_commit })
-        });
-        position.ok_or_else(|| PipelineError::Lineage {
+        found.ok_or_else(|| PipelineError::Lineage {
             message: format!("the destination has no position of slot \"{}\" any more", self.slot),
         })
     }
@@ -163,12 +153,12 @@ impl Leg<'_> {
 
     async fn stream(
         &self,
-        position: Position,
+        applied_lsn: Lsn,
         goal: Goal,
         resumed: &Resumed,
         as_text: bool,
     ) -> Result<ReaderEnd, PipelineError> {
-        let (context, Position { applied_lsn, last_commit }) = (self.context, position);
+        let context = self.context;
         let planner = self.planner().await?;
         let scope = self.scope(resumed);
         let followed: Vec<TableInfo> = self.followed(&planner, &scope);
@@ -184,7 +174,14 @@ impl Leg<'_> {
         };
         let replication = context.replication_session().await?;
         let keys = full_identity_keys(self.tables);
-        let tail = Tail::start(replication, self.slot, applied_lsn, &options, keys).await?;
+        // What came before is compared where the pipeline streams.
+        let past = Past::unseen(applied_lsn);
+        let start = TailStart {
+            resume_lsn: applied_lsn,
+            from_lsn: past.from_lsn,
+            confirmed_lsn: applied_lsn,
+        };
+        let tail = Tail::start(replication, self.slot, start, &options, keys).await?;
         let targets = Targets::default();
         let writer = context.writing_client("apply", self.has_replica_role).await?;
         let cancel = writer.cancel_handle();
@@ -216,7 +213,7 @@ impl Leg<'_> {
             is_whole: false,
             before,
             alone_until: self.alone_until,
-            last_commit,
+            past,
         };
         tracing::info!(slot = self.slot, lsn = %applied_lsn, goal = ?goal, "catching up");
         let grace = context.settings.shutdown_grace.mul_f64(BATCH_SHARE);

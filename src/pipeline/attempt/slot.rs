@@ -9,6 +9,7 @@ use crate::model::finding::Side;
 use crate::pg::lsn::Lsn;
 use crate::pipeline::context::STREAM_PURPOSE;
 use crate::pipeline::error::PipelineError;
+use crate::pipeline::lineage::origin;
 use crate::pipeline::look::{Look, judge_slot};
 use crate::pipeline::membership;
 use crate::pipeline::slot_creation;
@@ -26,6 +27,8 @@ const SIGNALS_MAX: u32 = 5;
 #[derive(Debug)]
 pub(super) struct Start {
     pub(super) applied_lsn: Lsn,
+    /// The slot's position.
+    pub(super) confirmed_lsn: Lsn,
     /// The new slot's snapshot.
     pub(super) first_point: Option<ConsistentPoint>,
 }
@@ -47,7 +50,14 @@ impl Attempt<'_> {
             (Err(PipelineError::Slot(error)), _) if error.is_broken_history() => error.into(),
             // What the slot has yet to send names a publication that was not there.
             (Ok(_), Some(lost)) if look.asked.is_all => lost,
-            (judged, _) => return judged,
+            (judged, _) => {
+                if look.asked.is_all && judged.is_ok() {
+                    let (sql, epoch) = (&context.checkpoint, held.checkpoint.epoch);
+                    row::forget_last_commit(&held.destination, sql, epoch).await?;
+                    held.checkpoint.last_commit = None;
+                }
+                return judged;
+            }
         };
         if !look.asked.is_all {
             return Err(error);
@@ -55,10 +65,7 @@ impl Attempt<'_> {
         tracing::warn!("{error}; everything is copied again, from a new slot");
         let (sql, epoch) = (&context.checkpoint, held.checkpoint.epoch);
         let slot = &context.settings.source.slot;
-        let origin = row::SourceOrigin {
-            system_identifier: &look.identity.system_identifier,
-            timeline: i32::try_from(look.identity.timeline).unwrap_or(i32::MAX),
-        };
+        let origin = origin(&look.identity);
         row::record_source(&held.destination, sql, epoch, origin).await?;
         row::record_slot(&held.destination, sql, epoch, slot, None).await?;
         if let Some(checkpoint) = row::read(&held.destination, sql).await? {
@@ -114,15 +121,20 @@ impl Attempt<'_> {
         let epoch = held.checkpoint.epoch;
         let slot = &context.settings.source.slot;
         match verdict {
-            Verdict::Resume { applied_lsn, promoted_from } => {
+            Verdict::Resume { applied_lsn, confirmed_flush_lsn, promoted_from } => {
                 if let Some(timeline) = promoted_from {
                     tracing::info!(
                         from = timeline,
                         to = look.identity.timeline,
                         "the source was promoted; our position is in its history"
                     );
+                    // From here on the position may lie beyond the switch.
+                    let origin = origin(&look.identity);
+                    row::record_source(&held.destination, &context.checkpoint, epoch, origin)
+                        .await?;
                 }
-                Ok(Some(Start { applied_lsn, first_point: None }))
+                let confirmed_lsn = confirmed_flush_lsn;
+                Ok(Some(Start { applied_lsn, confirmed_lsn, first_point: None }))
             }
             Verdict::FirstContact { replace } => {
                 let sql = &context.checkpoint;
@@ -145,7 +157,8 @@ impl Attempt<'_> {
                 failpoint::hit(failpoint::SLOT_CREATED).await;
                 row::record_slot(&held.destination, sql, epoch, slot, Some(point.lsn)).await?;
                 failpoint::hit(failpoint::SLOT_RECORDED).await;
-                Ok(Some(Start { applied_lsn: point.lsn, first_point: Some(point) }))
+                let lsn = point.lsn;
+                Ok(Some(Start { applied_lsn: lsn, confirmed_lsn: lsn, first_point: Some(point) }))
             }
         }
     }

@@ -1,5 +1,6 @@
 //! From the checkpoint on: the stream, until something ends it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,14 +23,16 @@ use crate::pipeline::drift::tables::Sides;
 use crate::pipeline::drift::watch::watch as watch_for_loss;
 use crate::pipeline::drift::{self, Looks};
 use crate::pipeline::error::PipelineError;
+use crate::pipeline::lineage::follow_promotion;
 use crate::pipeline::look::Look;
 use crate::pipeline::planner::Planner;
 use crate::pipeline::requests;
 use crate::pipeline::status::{State, TableState};
-use crate::pipeline::stream::{ReaderEnd, Stream, batch_limits};
+use crate::pipeline::stream::{Past, ReaderEnd, Stream, batch_limits, past};
 use crate::pipeline::stream_tables::{Restart, Scope, StreamTables};
 use crate::pipeline::watch::Watch;
-use crate::source::{KeyLookup, Tail, TailError};
+use crate::source::publication::Mark;
+use crate::source::{KeyLookup, Tail, TailError, TailStart};
 use crate::wire::{Session, StreamOptions};
 
 /// How long the source may wait for us when it shuts down.
@@ -50,6 +53,8 @@ const BESIDE_PATIENCE: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(super) struct Start {
     pub(super) applied_lsn: Lsn,
+    /// The slot's position.
+    pub(super) confirmed_lsn: Lsn,
     pub(super) publications: Vec<String>,
     pub(super) stage: Option<Stage>,
     /// What is copied meanwhile.
@@ -91,6 +96,7 @@ impl Attempt<'_> {
             let reason = "tables are copied beside the stream of the others";
             context.board.set_state(State::Copying, reason);
         }
+        let past = self.past(&held, &look, &start, &records);
         let options = StreamOptions {
             proto_version: 1,
             publications: start.publications,
@@ -99,7 +105,12 @@ impl Attempt<'_> {
         };
         let keys = full_identity_keys(&look.selection.tables);
         let slot = &context.settings.source.slot;
-        let tail = Tail::start(replication, slot, start.applied_lsn, &options, keys).await?;
+        let tail_start = TailStart {
+            resume_lsn: start.applied_lsn,
+            from_lsn: past.from_lsn,
+            confirmed_lsn: start.confirmed_lsn,
+        };
+        let tail = Tail::start(replication, slot, tail_start, &options, keys).await?;
         failpoint::hit(failpoint::STREAM_STARTED).await;
         let targets = Targets::default();
         let writer = context.writing_client("apply", look.has_replica_role).await?;
@@ -123,7 +134,7 @@ impl Attempt<'_> {
             is_whole: start.beside.is_none(),
             before: None,
             alone_until: self.memory.alone_until,
-            last_commit: held.checkpoint.last_commit,
+            past,
         };
         let whole_grace = context.settings.shutdown_grace;
         let grace = whole_grace.mul_f64(BATCH_SHARE);
@@ -148,6 +159,12 @@ impl Attempt<'_> {
             }
             copied.await
         });
+        let mut promotion = std::pin::pin!(async {
+            match look.source_facts.in_recovery {
+                true => follow_promotion(context, &source, &destination, epoch).await,
+                false => std::future::pending().await,
+            }
+        });
         let mut beside_end = None;
         let mut streaming = Box::pin(stream.run(until, stop.clone(), grace));
         let end = loop {
@@ -158,6 +175,7 @@ impl Attempt<'_> {
                     Err(error) => return Err(drift::enums::explain(sides, &records, error).await),
                 },
                 () = source_left(&source) => return Err(TailError::Ended.into()),
+                never = &mut promotion => match never {},
                 end = &mut meanwhile, if beside_end.is_none() => {
                     self.memory.has_failed_beside = end.is_err();
                     beside_end = Some(end?);
@@ -204,6 +222,32 @@ impl Attempt<'_> {
                 AttemptEnd::Again
             }
         })
+    }
+
+    /// What the source has to send again, so that it shows whose history it is.
+    fn past(&self, held: &Held, look: &Look, start: &Start, records: &[TableRecord]) -> Past {
+        let used: BTreeSet<&str> = start.publications.iter().map(String::as_str).collect();
+        // As they were when the last commit came: a publication that is not used any more may have
+        // sent it.
+        let marks = look.records.iter().filter_map(|r| Mark::parse(r.published.as_deref()?));
+        let is_all_used =
+            marks.flat_map(|mark| mark.through).all(|through| used.contains(through.name.as_str()));
+        // A publication that appeared was waited for in this process: it may be younger than the
+        // last commit, and must not be asked for what is older.
+        let is_settled = self.memory.settled.is_empty();
+        let copied = records.iter().map(|record| match record.state {
+            CopyState::Copied => record.copied_lsn.unwrap_or(Lsn::ZERO),
+            _ => Lsn::new(u64::MAX),
+        });
+        Past::new(
+            start.applied_lsn,
+            held.checkpoint.last_commit.filter(|_| is_settled),
+            start.confirmed_lsn,
+            past::Leniency {
+                let_go_below: copied.max().unwrap_or(Lsn::ZERO),
+                may_miss_last: !is_all_used,
+            },
+        )
     }
 
     /// What a table's change needs between two streams.

@@ -17,10 +17,12 @@
 mod applier;
 mod held;
 mod mirror;
+pub mod past;
 mod progress;
 mod reader;
 
 pub use applier::Work;
+pub use past::Past;
 pub use progress::{Progress, ProgressReader};
 pub use reader::{Reader, ReaderEnd};
 
@@ -31,7 +33,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::apply::transaction::Applier;
 use crate::batch::Limits;
-use crate::checkpoint::row::LastCommit;
 use crate::checkpoint::{Record, Store};
 use crate::config::settings::Settings;
 use crate::pg::lsn::Lsn;
@@ -59,7 +60,7 @@ pub struct Stream {
     pub before: Option<Lsn>,
     /// Commits up to here are applied one by one.
     pub alone_until: Lsn,
-    pub last_commit: Option<LastCommit>,
+    pub past: Past,
 }
 
 /// Batches in memory at once: one being collected, one transaction being received, one closed and
@@ -103,7 +104,7 @@ impl Stream {
                 caught_up_at: self.caught_up_at,
                 is_whole: self.is_whole,
                 alone_until: self.alone_until,
-                last_commit: self.last_commit,
+                past: self.past,
             },
             self.limits,
             self.board,

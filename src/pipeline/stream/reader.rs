@@ -8,7 +8,6 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::batch::{Batcher, Limits};
-use crate::checkpoint::row::LastCommit;
 use crate::failpoint;
 use crate::model::change::{Change, RowChange, TailEvent};
 use crate::model::table::Table;
@@ -19,6 +18,7 @@ use crate::pipeline::error::PipelineError;
 use crate::pipeline::status::{Board, ConflictKind, State, TableState};
 use crate::pipeline::stream::applier::{ApplierTask, Work};
 use crate::pipeline::stream::held::Held;
+use crate::pipeline::stream::past::Past;
 use crate::pipeline::stream::progress::ProgressReader;
 use crate::pipeline::stream_tables::{Resolution, Restart, StreamTable, StreamTables, Truncated};
 use crate::source::feedback::InFlight;
@@ -69,8 +69,8 @@ pub struct Goal {
     pub is_whole: bool,
     /// Commits up to here are applied one by one: one of them was rejected among others.
     pub alone_until: Lsn,
-    /// The last commit that the checkpoint stands for.
-    pub last_commit: Option<LastCommit>,
+    /// What the stream must show of what was applied before.
+    pub past: Past,
 }
 
 #[derive(Debug)]
@@ -79,8 +79,9 @@ pub struct Reader {
     tables: StreamTables,
     goal: Goal,
     is_streaming: bool,
-    /// The checkpoint's last commit, until it has been compared with what the source sends again.
-    last_commit: Option<LastCommit>,
+    /// What the source sent again has been compared with what was applied. Until then nothing is
+    /// confirmed to it.
+    is_past_checked: bool,
     batcher: Batcher,
     board: Board,
     links: Links,
@@ -114,7 +115,7 @@ impl Reader {
             tables,
             goal,
             is_streaming: false,
-            last_commit: goal.last_commit,
+            is_past_checked: false,
             batcher: Batcher::new(limits),
             board,
             links,
@@ -216,22 +217,20 @@ impl Reader {
         Ok(())
     }
 
-    /// The last applied commit, where it is sent again, must be the one that was applied: else this
-    /// is another history. Asked once, before the first transaction that is not skipped.
-    fn check_history(&mut self) -> Result<(), PipelineError> {
-        let (Some(applied), Some(sent)) = (self.last_commit.take(), self.tail.last_skipped())
-        else {
-            return Ok(());
-        };
-        if applied.agrees_with(sent) {
+    /// Asked once, when the stream has come to where we are: before the first transaction that is
+    /// not skipped, or when the server says that it is there.
+    fn check_past(&mut self) -> Result<(), PipelineError> {
+        if self.is_past_checked {
             return Ok(());
         }
-        Err(PipelineError::Lineage {
-            message: format!(
-                "the source sent the commit at {} (transaction {}) where the checkpoint has the commit at {} (transaction {}) as its last: its history is not the one that was applied; forget the pipeline with \"sync-agent reset\" and copy again",
-                sent.commit_lsn, sent.xid, applied.commit_lsn, applied.xid
-            ),
-        })
+        let message = self.goal.past.contradiction(self.tail.last_skipped());
+        if let Some(message) = message {
+            return Err(PipelineError::Lineage { message });
+        }
+        self.is_past_checked = true;
+        let flushed_lsn = self.links.progress.borrow().flushed_lsn;
+        self.tail.set_flushed(flushed_lsn);
+        Ok(())
     }
 
     fn can_hand_over(&self) -> bool {
@@ -317,7 +316,9 @@ impl Reader {
     fn on_progress(&mut self) {
         let positions = *self.links.progress.borrow_and_update();
         self.idle_rule.on_applied();
-        self.tail.set_flushed(positions.flushed_lsn);
+        if self.is_past_checked {
+            self.tail.set_flushed(positions.flushed_lsn);
+        }
         self.reached(positions.applied_lsn);
         self.show_queue();
     }
@@ -366,7 +367,7 @@ impl Reader {
         self.held.event(self.tail.total_bytes());
         match event {
             TailEvent::Begin(begin) => {
-                self.check_history()?;
+                self.check_past()?;
                 if self.goal.before.is_some_and(|before| begin.commit_lsn >= before) {
                     self.end = Some(ReaderEnd::CaughtUp);
                     return Ok(());
@@ -383,6 +384,9 @@ impl Reader {
                 }
             }
             TailEvent::Keepalive { wal_end, reply_requested } => {
+                if wal_end >= self.goal.past.resume_lsn {
+                    self.check_past()?;
+                }
                 self.idle_rule.on_keepalive(wal_end, reply_requested);
                 if !self.in_flight().is_busy {
                     self.board.idle_up_to(wal_end);
@@ -477,7 +481,9 @@ impl Reader {
             loop {
                 self.hand_over_closed();
                 let positions = *self.links.progress.borrow_and_update();
-                self.tail.set_flushed(positions.flushed_lsn);
+                if self.is_past_checked {
+                    self.tail.set_flushed(positions.flushed_lsn);
+                }
                 let is_done = positions.finished_count >= self.sent_count
                     && !self.batcher.has_closed()
                     && positions.flushed_lsn >= positions.applied_lsn;

@@ -46,10 +46,15 @@ fn verdict(applied: Option<u64>, slot: Option<&SlotInfo>) -> Result<Verdict, Slo
     judge("sync_agent", Some(&at(applied)), slot, &present())
 }
 
+fn resume(applied: u64, promoted_from: Option<u32>) -> Verdict {
+    let (applied_lsn, confirmed_flush_lsn) = (lsn(applied), lsn(100));
+    Verdict::Resume { applied_lsn, confirmed_flush_lsn, promoted_from }
+}
+
 #[test]
 fn a_slot_at_or_behind_the_checkpoint_resumes() {
     for applied in [100, 101, 1000] {
-        let expected = Verdict::Resume { applied_lsn: lsn(applied), promoted_from: None };
+        let expected = resume(applied, None);
         assert_eq!(verdict(Some(applied), Some(&slot())), Ok(expected));
     }
 }
@@ -60,7 +65,7 @@ fn a_slot_ahead_of_the_checkpoint_names_both_positions() {
     assert_eq!(
         error.to_string(),
         "replication slot \"sync_agent\": confirmed_flush 0/64 is ahead of checkpoint 0/63; the \
-         changes between them are gone"
+         changes between them (1 bytes of WAL) are gone"
     );
 }
 
@@ -161,9 +166,7 @@ fn a_promotion_goes_on_only_from_before_the_fork() {
         let remembered = RememberedSource { timeline, ..at(Some(applied)) };
         judge("sync_agent", Some(&remembered), Some(&slot()), &promoted)
     };
-    let resumes = |from: u32, applied: u64| {
-        Ok(Verdict::Resume { applied_lsn: lsn(applied), promoted_from: Some(from) })
-    };
+    let resumes = |from: u32, applied: u64| Ok(resume(applied, Some(from)));
     assert_eq!(on(1, 200), resumes(1, 200));
     assert!(matches!(on(1, 201), Err(SlotError::OtherTimeline { .. })));
     assert_eq!(on(2, 400), resumes(2, 400));
