@@ -43,6 +43,16 @@ pub struct SourceSettings {
     pub max_retained_wal_bytes: Option<u64>,
     pub max_retained_wal_action: RetainedWalAction,
     pub new_tables: NewTables,
+    pub failover: Failover,
+}
+
+/// Whether the slot is a failover slot, which standbys keep a copy of (version 17 and later).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failover {
+    /// Where the server has them.
+    Auto,
+    On,
+    Off,
 }
 
 /// What happens when the slot holds more WAL than it may.

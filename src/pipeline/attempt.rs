@@ -239,7 +239,7 @@ impl Attempt<'_> {
                 membership: &published.membership,
                 choice: &published.choice,
                 alone_until: self.memory.alone_until,
-                has_failover: slot::wants_failover(look),
+                has_failover: slot::wants_failover(context, look),
             };
             let beside = Some(Box::new(beside::Beside::new(context, basis).await?));
             let watch = published.watch(context, held, records.clone());

@@ -6,7 +6,7 @@ use crate::apply::preflight::{can_set_replica_role, closed_state_findings};
 use crate::checkpoint::row::{self, Checkpoint};
 use crate::checkpoint::schema::{self, Presence};
 use crate::checkpoint::tables::{CopyState, TableRecord};
-use crate::config::settings::Settings;
+use crate::config::settings::{Failover, Settings};
 use crate::failpoint;
 use crate::model::finding::{Finding, Severity, Side};
 use crate::pg::catalog::{self, ServerFacts};
@@ -168,6 +168,7 @@ impl Look {
                 .remembered
                 .as_ref()
                 .is_some_and(|row| row.slot.as_deref() == Some(settings.source.slot.as_str())),
+            needs_failover: settings.source.failover == Failover::On,
             publication: PublicationRequest {
                 names: &settings.source.publications,
                 owned,

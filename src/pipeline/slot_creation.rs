@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::config::settings::Failover;
 use crate::model::finding::Side;
 use crate::pg::catalog;
 use crate::pg::client::Client;
 use crate::pipeline::context::Context;
 use crate::pipeline::error::PipelineError;
+use crate::pipeline::look::Look;
 use crate::pipeline::status::State;
 use crate::snapshot::ConsistentPoint;
+use crate::source::preflight::has_failover_slots;
 use crate::wire::Session;
 
 /// When to look for who is in the way: a healthy creation takes milliseconds.
@@ -54,7 +57,40 @@ pub async fn create(
     }
 }
 
+/// Makes a slot that is there what the settings say of failover; "auto" leaves it as it is.
+pub async fn align_failover(
+    context: &Context,
+    source: &Client,
+    session: &mut Session,
+    look: &Look,
+) -> Result<(), PipelineError> {
+    let wanted = match context.settings.source.failover {
+        Failover::Auto => return Ok(()),
+        Failover::On => true,
+        Failover::Off => false,
+    };
+    let name = &context.settings.source.slot;
+    let slot = catalog::slot(source, name).await.map_err(PipelineError::catalog(Side::Source))?;
+    let is_other = slot.is_some_and(|slot| slot.failover != wanted);
+    if !is_other || !has_failover_slots(&look.source_facts) {
+        return Ok(());
+    }
+    let altered = session.alter_slot_failover(name, wanted).await;
+    altered.map_err(PipelineError::wire(Side::Source, "altering a slot"))?;
+    tracing::info!(slot = name, failover = wanted, "slot altered, as source.failover says");
+    Ok(())
+}
+
 async fn report(context: &Context, source: &Client, slot: &str) {
+    let facts = catalog::server_facts(source).await;
+    if facts.is_ok_and(|facts| facts.in_recovery) {
+        // It waits for a record of the primary's, which an idle primary does not write.
+        let reason = "waiting for activity on the primary: a slot on a standby needs a record of its \
+             running transactions; SELECT pg_log_standby_snapshot() there writes one";
+        tracing::warn!(slot, "{reason}");
+        context.board.set_state(State::Waiting, reason);
+        return;
+    }
     let blockers = match catalog::blocking_transactions(source).await {
         Ok(blockers) => blockers,
         Err(error) => {

@@ -26,6 +26,9 @@ const STANDBY_DECODES_SINCE: i32 = 16;
 /// The first version that raises `wal_level` by itself when a logical slot is made.
 const WAL_LEVEL_RISES_SINCE: i32 = 19;
 
+/// The first version whose slots standbys keep a copy of.
+const FAILOVER_SLOTS_SINCE: i32 = 17;
+
 /// What is looked at.
 #[derive(Clone, Copy, Debug)]
 pub struct SourceRequest<'a> {
@@ -33,6 +36,8 @@ pub struct SourceRequest<'a> {
     pub slot: &'a str,
     /// The destination's row names this slot.
     pub slot_is_ours: bool,
+    /// The settings want a failover slot, whatever the server is.
+    pub needs_failover: bool,
     pub publication: PublicationRequest<'a>,
     /// Every relation, to say why a named one cannot be replicated.
     pub relations: &'a [RelationSummary],
@@ -135,6 +140,14 @@ fn slot_findings(request: SourceRequest<'_>, slot: Option<&SlotInfo>) -> Vec<Fin
         }
         None => findings.push(Finding::info(Side::Source, object.clone(), "run creates it")),
     }
+    if request.needs_failover && !has_failover_slots(facts) {
+        let why = match facts.in_recovery {
+            true => "a standby cannot make one".to_owned(),
+            false => format!("PostgreSQL {} has none", facts.version),
+        };
+        let message = format!("source.failover is \"on\": it must be a failover slot, and {why}");
+        findings.push(error(message));
+    }
     let slots = Capacity {
         setting: "max_replication_slots",
         limit: facts.max_replication_slots,
@@ -153,6 +166,11 @@ fn slot_findings(request: SourceRequest<'_>, slot: Option<&SlotInfo>) -> Vec<Fin
     };
     findings.extend(senders.lacks(needed));
     findings
+}
+
+/// Whether a slot that is made here can be one that standbys keep a copy of.
+pub fn has_failover_slots(facts: &ServerFacts) -> bool {
+    facts.major_version() >= FAILOVER_SLOTS_SINCE && !facts.in_recovery
 }
 
 /// Something that the server has a limited number of.

@@ -92,6 +92,16 @@ impl Session {
         Ok(CreatedSlot { consistent_lsn: reply.parsed()?, snapshot_name: reply.text()? })
     }
 
+    /// Version 17 and later. The slot must not be in use.
+    pub async fn alter_slot_failover(
+        &mut self,
+        name: &str,
+        failover: bool,
+    ) -> Result<(), WireError> {
+        let name = ident::identifier(name);
+        self.execute(&format!("ALTER_REPLICATION_SLOT {name} (FAILOVER {failover})")).await
+    }
+
     pub async fn drop_slot(&mut self, name: &str) -> Result<(), WireError> {
         self.execute(&format!("DROP_REPLICATION_SLOT {}", ident::identifier(name))).await
     }

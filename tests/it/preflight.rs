@@ -47,6 +47,7 @@ async fn source_findings(database: &Database) -> Vec<Finding> {
         facts: &facts,
         slot: "sync_agent",
         slot_is_ours: false,
+        needs_failover: false,
         publication: PublicationRequest {
             names: &publications,
             owned: &[],

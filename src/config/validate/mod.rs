@@ -19,8 +19,9 @@ use std::time::Duration;
 
 use crate::config::document::{Document, Path};
 use crate::config::file::{
-    ApplyFile, ConfigFile, DestinationFile, HttpFile, LimitsFile, NewColumnsFile, NewTablesFile,
-    OnExistingFile, OnTruncateFile, RetainedWalActionFile, Size, SnapshotFile, SourceFile,
+    ApplyFile, ConfigFile, DestinationFile, FailoverFile, HttpFile, LimitsFile, NewColumnsFile,
+    NewTablesFile, OnExistingFile, OnTruncateFile, RetainedWalActionFile, Size, SnapshotFile,
+    SourceFile,
 };
 use crate::config::load::Purpose;
 use crate::config::pattern::Pattern;
@@ -28,8 +29,9 @@ use crate::config::places::Places;
 use crate::config::problems::Problems;
 use crate::config::secret::Environment;
 use crate::config::settings::{
-    ApplySettings, DestinationSettings, HttpSettings, Limits, NewColumns, NewTables, OnExisting,
-    OnTruncate, RetainedWalAction, Settings, SnapshotSettings, SourceSettings, StateSettings,
+    ApplySettings, DestinationSettings, Failover, HttpSettings, Limits, NewColumns, NewTables,
+    OnExisting, OnTruncate, RetainedWalAction, Settings, SnapshotSettings, SourceSettings,
+    StateSettings,
 };
 use crate::config::units;
 
@@ -158,6 +160,11 @@ impl Check<'_> {
                 None | Some(NewTablesFile::Add) => NewTables::Add,
                 Some(NewTablesFile::Ignore) => NewTables::Ignore,
                 Some(NewTablesFile::Halt) => NewTables::Halt,
+            },
+            failover: match file.failover {
+                None | Some(FailoverFile::Auto) => Failover::Auto,
+                Some(FailoverFile::On) => Failover::On,
+                Some(FailoverFile::Off) => Failover::Off,
             },
         })
     }

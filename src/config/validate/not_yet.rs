@@ -3,8 +3,7 @@
 
 use crate::config::document::Path;
 use crate::config::file::{
-    ConfigFile, DestinationFile, FailoverFile, OnErrorFile, PartitionsFile, Size, SourceFile,
-    TableFile,
+    ConfigFile, DestinationFile, OnErrorFile, PartitionsFile, Size, SourceFile, TableFile,
 };
 use crate::config::load::Purpose;
 use crate::config::units;
@@ -38,9 +37,6 @@ impl Check<'_> {
 
     fn refuse_in_source(&mut self, file: &SourceFile) {
         let path = Path::of(&["source"]);
-        if matches!(file.failover, Some(FailoverFile::On | FailoverFile::Off)) {
-            self.not_yet(&path.key("failover"), "only \"auto\" is built");
-        }
         if file.partitions == Some(PartitionsFile::Leaf) {
             self.not_yet(&path.key("partitions"), "\"leaf\" is not built");
         }

@@ -4,16 +4,18 @@ use std::time::Duration;
 
 use super::{Attempt, Held};
 use crate::checkpoint::row;
+use crate::config::settings::Failover;
 use crate::failpoint;
 use crate::model::finding::Side;
 use crate::pg::lsn::Lsn;
-use crate::pipeline::context::STREAM_PURPOSE;
+use crate::pipeline::context::{Context, STREAM_PURPOSE};
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::lineage::origin;
 use crate::pipeline::look::{Look, judge_slot};
 use crate::pipeline::membership;
 use crate::pipeline::slot_creation;
 use crate::snapshot::ConsistentPoint;
+use crate::source::preflight::has_failover_slots;
 use crate::source::slot::{SlotError, Verdict};
 use crate::wire::Session;
 
@@ -133,6 +135,7 @@ impl Attempt<'_> {
                     row::record_source(&held.destination, &context.checkpoint, epoch, origin)
                         .await?;
                 }
+                slot_creation::align_failover(context, &held.source, replication, look).await?;
                 let confirmed_lsn = confirmed_flush_lsn;
                 Ok(Some(Start { applied_lsn, confirmed_lsn, first_point: None }))
             }
@@ -146,7 +149,7 @@ impl Attempt<'_> {
                         .map_err(PipelineError::query(Side::Source, "dropping our unused slot"))?;
                 }
                 let session = std::mem::replace(replication, context.replication_session().await?);
-                let failover = wants_failover(look);
+                let failover = wants_failover(context, look);
                 let plan = slot_creation::SlotPlan { name: slot, is_temporary: false, failover };
                 let Some(point) =
                     slot_creation::create(context, &held.source, session, plan, self.shutdown)
@@ -165,6 +168,6 @@ impl Attempt<'_> {
 }
 
 /// Failover slots are asked for where the server has them.
-pub(super) fn wants_failover(look: &Look) -> bool {
-    look.source_facts.major_version() >= 17 && !look.source_facts.in_recovery
+pub(super) fn wants_failover(context: &Context, look: &Look) -> bool {
+    context.settings.source.failover != Failover::Off && has_failover_slots(&look.source_facts)
 }
