@@ -24,10 +24,14 @@ mod destination;
 mod exactly_once;
 /// Networks, servers, settings, locks, disks and neighbours that do their worst.
 mod faults;
+/// A process that was superseded commits nothing more.
+mod fencing;
 /// Snapshot and tail together are exact.
 mod hand_over;
 /// The harness itself: servers start, answer, stop, and nothing is left behind.
 mod harness;
+/// Slots, servers and positions that do not continue the history that was applied.
+mod history;
 /// Health, status, metrics, the page.
 mod http;
 /// An idle pipeline pins nothing and blocks nothing.

@@ -19,8 +19,6 @@ const TAKE_OVER: Duration = Duration::from_secs(20);
 /// `wal_sender_timeout` would be a minute.
 const SLOT_FREE: Duration = Duration::from_secs(15);
 
-const ROUNDS: usize = 20;
-
 /// Which of the two works, once the other stands by.
 async fn elected(first: &mut Agent, second: &mut Agent) -> usize {
     let state = async |agent: &Agent| {
@@ -43,10 +41,9 @@ async fn elected(first: &mut Agent, second: &mut Agent) -> usize {
     winner.expect("it was waited for")
 }
 
-#[tokio::test]
-async fn of_two_started_at_once_exactly_one_applies() {
+async fn exactly_one_applies(rounds: usize) {
     let (source, destination) = pair().await;
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         let table = format!("t{round}");
         let (name, include) = (format!("p{round}"), format!("[\"public.{table}\"]"));
         source.exec(&format!("CREATE TABLE {table} (n int, line text); INSERT INTO {table} SELECT g, md5(g::text) FROM generate_series(1, 1000) g")).await;
@@ -71,6 +68,21 @@ async fn of_two_started_at_once_exactly_one_applies() {
         }
         // Twelve slots are all that a server has.
         source.exec(&format!("SELECT pg_drop_replication_slot('sync_agent_{name}')")).await;
+    }
+}
+
+#[tokio::test]
+async fn of_two_started_at_once_exactly_one_applies() {
+    exactly_one_applies(8).await;
+}
+
+mod long {
+    use super::exactly_one_applies;
+
+    #[tokio::test]
+    #[ignore = "long: make test-long"]
+    async fn of_two_started_at_once_exactly_one_applies_fifty_times() {
+        exactly_one_applies(50).await;
     }
 }
 

@@ -8,6 +8,8 @@
 //! Copies of one template share its system identifier, which the agent compares. So a source and a
 //! destination come from two templates; [`Spec::identity`] chooses.
 
+mod copies;
+
 use std::fs;
 use std::ops::Deref;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

@@ -5,7 +5,7 @@
 //! so a change takes effect on connections that are already open.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -61,6 +61,8 @@ pub(crate) enum Behavior {
 #[derive(Debug)]
 pub(crate) struct Proxy {
     pub(crate) port: u16,
+    /// Where new connections lead.
+    server: Arc<AtomicU16>,
     behavior: watch::Sender<Behavior>,
     accepting: JoinHandle<()>,
     /// Connections that `CutAfter` or `ResetAfter` has ended since the behavior was last set.
@@ -73,8 +75,15 @@ impl Proxy {
         let own_port = listener.local_addr().expect("bound").port();
         let (behavior, seen) = watch::channel(Behavior::Forward);
         let cuts = Arc::<AtomicUsize>::default();
-        let accepting = tokio::spawn(accept(listener, port, seen, Arc::clone(&cuts)));
-        Self { port: own_port, behavior, accepting, cuts }
+        let server = Arc::new(AtomicU16::new(port));
+        let accepting =
+            tokio::spawn(accept(listener, Arc::clone(&server), seen, Arc::clone(&cuts)));
+        Self { port: own_port, server, behavior, accepting, cuts }
+    }
+
+    /// Another server answers at this address from now on; what is open stays.
+    pub(crate) fn lead_to(&self, port: u16) {
+        self.server.store(port, Ordering::Relaxed);
     }
 
     pub(crate) fn set(&self, behavior: Behavior) {
@@ -110,7 +119,7 @@ impl Drop for Proxy {
 
 async fn accept(
     listener: TcpListener,
-    port: u16,
+    server: Arc<AtomicU16>,
     seen: watch::Receiver<Behavior>,
     cuts: Arc<AtomicUsize>,
 ) {
@@ -129,6 +138,7 @@ async fn accept(
             }
             _ => {}
         }
+        let port = server.load(Ordering::Relaxed);
         let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { continue };
         drop(agent.set_nodelay(true));
         drop(server.set_nodelay(true));
