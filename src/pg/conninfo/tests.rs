@@ -30,6 +30,16 @@ fn hosts_ports_and_addresses_are_paired() {
 }
 
 #[test]
+fn of_several_hosts_the_primary_is_meant_unless_something_else_is_said() {
+    let target = |text: &str| parse(text).expect("valid").target_session_attrs;
+    assert_eq!(target("host=a user=u"), TargetSessionAttrs::Any);
+    assert_eq!(target("host=a,b user=u"), TargetSessionAttrs::Primary);
+    assert_eq!(target("host=a,b user=u target_session_attrs=any"), TargetSessionAttrs::Any);
+    let info = with("host=a,b user=u", &[("PGTARGETSESSIONATTRS", "read-write")]).expect("valid");
+    assert_eq!(info.target_session_attrs, TargetSessionAttrs::ReadWrite);
+}
+
+#[test]
 fn variables_stand_in_for_what_the_text_leaves_out() {
     let variables = [
         ("PGHOST", "envhost"),

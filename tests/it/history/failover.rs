@@ -20,15 +20,20 @@ async fn failover_slots_are_made_as_the_settings_say() {
     let servers = tokio::join!(Cluster::start(version(17, "")), Cluster::destination());
     let (source, destination) = servers;
     source.exec(TABLES).await;
-    for (word, is_failover) in [("auto", "t"), ("on", "t"), ("off", "f")] {
+    // Made; then altered, but for the third, which leaves it as it is.
+    for (word, is_failover) in [("off", "f"), ("on", "t"), ("auto", "t"), ("off", "f")] {
         let mut agent = Agent::between(&source, &destination).text("source.failover", word);
         agent.start_and_stream().await;
         assert_eq!(source.scalar(FAILOVER).await, is_failover, "{word}");
         assert_eq!(agent.terminate().await, Some(0));
-        let reset = agent.verb(&["reset", "--yes"]).await;
-        assert_eq!(reset.code, 0, "{}", reset.stderr);
-        destination.exec("DROP TABLE t, journal").await;
     }
+    let mut agent = Agent::between(&source, &destination);
+    let reset = agent.verb(&["reset", "--yes"]).await;
+    assert_eq!(reset.code, 0, "{}", reset.stderr);
+    destination.exec("DROP TABLE t, journal").await;
+    agent.start_and_stream().await;
+    assert_eq!(source.scalar(FAILOVER).await, "t", "asked for where there are");
+    assert_eq!(agent.terminate().await, Some(0));
 }
 
 /// Asked for where it cannot be had: nothing is made without it.
