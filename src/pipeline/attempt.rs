@@ -176,7 +176,7 @@ impl Attempt<'_> {
         match started {
             Begun::Stream(begun) => {
                 let (start, planner, watch) = *begun;
-                self.stream(held, replication, look, planner, (start, watch)).await
+                Box::pin(self.stream(held, replication, look, planner, (start, watch))).await
             }
             Begun::End(end) => Ok(end),
         }
