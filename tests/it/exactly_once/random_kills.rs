@@ -185,6 +185,9 @@ async fn an_older_local_store_moves_nothing() {
     let mut agent = Agent::between(&source, &destination);
     agent.start_and_stream().await;
     let state = State::of(&agent);
+    // A store that has nothing yet would say nothing.
+    source.exec("INSERT INTO ev VALUES (nextval('next'), 'x')").await;
+    agent.caught_up().await;
     assert_eq!(agent.terminate().await, Some(0));
     state.keep();
     let load = counting(&source);
