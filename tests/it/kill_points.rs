@@ -209,10 +209,7 @@ const TO_THE_STREAM: &[(How, &str)] = &[
     (Started, "chunk-committed"),
     (Started, "last-chunk-committed"),
     (Started, "copy-point-taken"),
-    (Started, "table-copied"),
-    // The one that is left has a key: what it has loaded stays.
-    (Started, "chunk-committed"),
-    (Started, "point-reached"),
+    // Not "table-copied": what is left then is copied beside the stream.
     (Started, "all-copied"),
     (Started, "before-stream"),
     (Started, "stream-started"),
