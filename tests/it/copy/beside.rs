@@ -40,6 +40,12 @@ const LATE_LOAD: &str = "\\set id random(1, 4000)\n\
     UPDATE t SET v = v + 1 WHERE id = 1;\n\
     COMMIT;\n";
 
+/// So many rounds a second that a destination where every row takes a while keeps up with them.
+fn late_load(source: &Cluster) -> Workload {
+    let options = ["-n", "-c", "1", "-T", "3600", "-R", "100"];
+    Workload::start(source, &options, Some(LATE_LOAD))
+}
+
 async fn is_copying(destination: &Cluster) -> bool {
     let sql = "SELECT count(*) FROM sync_agent.tables WHERE source_table = 'late' AND beside";
     destination.scalar(sql).await == "1"
@@ -75,7 +81,7 @@ async fn others_stream_on_while_a_new_table_is_copied_under_load() {
     let mut agent = Agent::between(&source, &destination);
     agent.start_and_stream().await;
     source.exec(LATE).await;
-    let load = Workload::script(&source, 1, LATE_LOAD);
+    let load = late_load(&source);
     agent.wait_for("its copy beside", async |_| is_copying(&destination).await).await;
     let slots = "SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'sync_agent_it_sync'";
     assert_eq!(source.scalar(slots).await, "1");
@@ -101,7 +107,7 @@ async fn a_table_is_copied_again_while_its_old_rows_stay_and_others_stream() {
     destination
         .exec("DELETE FROM late WHERE id < 100; UPDATE late SET n = 77 WHERE id > 3900")
         .await;
-    let load = Workload::script(&source, 1, LATE_LOAD);
+    let load = late_load(&source);
     let asked = agent.verb(&["resync", "--table", "public.late", "--yes"]).await;
     assert_eq!(asked.code, 0, "{}", asked.stderr);
     agent.wait_for("its copy beside", async |_| is_copying(&destination).await).await;
@@ -126,7 +132,7 @@ async fn a_copy_beside_the_stream_survives_kills() {
     let mut agent = Agent::between(&source, &destination).text("snapshot.chunk", "256KiB");
     agent.start_and_stream().await;
     source.exec(LATE).await;
-    let load = Workload::script(&source, 1, LATE_LOAD);
+    let load = late_load(&source);
     agent.wait_for("its copy beside", async |_| is_copying(&destination).await).await;
     for share in [0, 1000, 2000] {
         agent

@@ -176,6 +176,31 @@ async fn a_copy_is_cut_off_again_and_again_under_load() {
     copying.ends_well(&["small", "large"]).await;
 }
 
+/// It dies once more when all is applied up to the new point and no chunk is copied at it, and then in
+/// the middle of these chunks.
+#[tokio::test]
+async fn a_copy_that_dies_at_its_new_point_goes_on_from_a_newer_one() {
+    let mut copying = Copying::of(TABLES).await;
+    copying.proxy.set(Behavior::Forward);
+    for death in ["chunk-committed:4=kill", "point-reached=kill", "chunk-committed:3=kill"] {
+        copying.agent.arm(death);
+        copying.agent.start();
+        copying.agent.wait_for_exit().await;
+        let point = death.split([':', '=']).next().expect("a name");
+        let log = copying.agent.log();
+        let last = format!("failpoint {point}: the process ends here");
+        assert_eq!(log.lines().last(), Some(last.as_str()), "it did not die there:\n{log}");
+        let moved = "UPDATE large SET n = n + 1 WHERE id % 10 = 0 AND id > 15000; \
+             DELETE FROM large WHERE id % 500 = 3 OR id BETWEEN 200 AND 900";
+        copying.source.exec(moved).await;
+        copying.source.exec("VACUUM large").await;
+        copying.source.exec("UPDATE large SET id = id WHERE id % 20 = 0 AND id > 20000").await;
+    }
+    copying.agent.arm("");
+    copying.agent.start();
+    copying.ends_well(&["small", "large"]).await;
+}
+
 /// Rows move and nothing in the stream tells of it.
 #[tokio::test]
 async fn a_table_that_was_rewritten_meanwhile_starts_over() {

@@ -73,6 +73,7 @@ async fn several_changes_at_once_never_put_a_value_in_the_wrong_column() {
     assert_eq!(destination.scalar("SELECT string_agg(t::text, ' ') FROM t").await, "(1,)");
     // Copied again, it is right.
     resync(&agent, "public.t").await;
+    agent.wait_for_state("streaming").await;
     agent.caught_up().await;
     assert_same(&source, &destination, &["t"]).await;
 }

@@ -40,6 +40,7 @@ async fn holds(source: &Cluster, destination: &Cluster) {
         assert_eq!(there, "6", "{kind}: nothing of the row");
         assert_held_before(source, destination, &lsn).await;
         resync(&agent, &format!("public.t_{kind}")).await;
+        agent.wait_for_state("streaming").await;
         agent.caught_up().await;
         assert_same(source, destination, &[&format!("t_{kind}")]).await;
         agent.wait_for_state("streaming").await;

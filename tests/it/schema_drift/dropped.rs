@@ -71,6 +71,7 @@ async fn a_column_added_again_under_its_name_never_gets_the_other_ones_values() 
         // A copy into a table of the new shape brings it back.
         destination.exec(&format!("ALTER TABLE t DROP COLUMN c, ADD COLUMN c {again}")).await;
         resync(&agent, "public.t").await;
+        agent.wait_for_state("streaming").await;
         agent.caught_up().await;
         assert_same(&source, &destination, &["t"]).await;
     }

@@ -113,6 +113,7 @@ async fn a_table_dropped_at_the_destination_holds_until_it_is_copied_again() {
             .await;
         assert_eq!(destination.count("t").await, 0);
         resync(&agent, "public.t").await;
+        agent.wait_for_state("streaming").await;
         source.exec("INSERT INTO other VALUES (1)").await;
         agent.caught_up().await;
         assert_same(&source, &destination, &["t", "other"]).await;
