@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::checkpoint::requests as checkpoint_requests;
 use crate::checkpoint::row::{self, Checkpoint};
-use crate::checkpoint::tables::{self, TableRecord};
+use crate::checkpoint::tables::{self, CopyState, TableRecord};
 use crate::checkpoint::{Store, chunks};
 use crate::failpoint;
 use crate::model::finding::Side;
@@ -221,6 +221,7 @@ impl Attempt<'_> {
             Some(_) => None,
         };
         if let Some((publications, stage)) = stage {
+            self.forget_passed(held, &records).await?;
             let watch = published.watch(context, held, records.clone());
             let planner = planner(records);
             self.building(held, &planner).ensure_partitions(&held.destination).await?;
@@ -231,6 +232,7 @@ impl Attempt<'_> {
         }
         let pending = pending::pending(&look.selection.tables, &records);
         if first_point.is_none() && self.is_for_beside(held, &records, &pending).await? {
+            self.forget_passed(held, &records).await?;
             let basis = beside::Basis {
                 look,
                 authority: Authority { epoch, has_replica_role: look.has_replica_role },
@@ -290,6 +292,20 @@ impl Attempt<'_> {
             beside: None,
         };
         Ok(Begun::Stream(Box::new((start, planner, watch))))
+    }
+
+    /// The stream is about to begin without the tables that it is still to copy.
+    async fn forget_passed(
+        &self,
+        held: &Held,
+        records: &[TableRecord],
+    ) -> Result<(), PipelineError> {
+        let is_passed = |record: &&TableRecord| {
+            !record.beside && !matches!(record.state, CopyState::Copied | CopyState::CatchingUp)
+        };
+        let passed = records.iter().filter(is_passed).map(|record| &record.source);
+        let epoch = held.checkpoint.epoch;
+        copying::forget_passed(self.context, &held.destination, epoch, passed).await
     }
 
     async fn position(&self, held: &mut Held) -> Result<Option<Lsn>, PipelineError> {

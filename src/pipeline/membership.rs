@@ -173,7 +173,7 @@ pub async fn reopen(
     let sql = &context.checkpoint;
     let names: Vec<QualifiedName> = gaps.keys().cloned().collect();
     let reopen = tables::reopen_text(&sql.schema, &sql.pipeline, &names, CopyState::Replacing);
-    guarded(context, destination, epoch, &reopen).await?;
+    requests::change(context, destination, epoch, &reopen).await?;
     for (table, reason) in gaps {
         tracing::warn!(table = %table, reason, "the table is copied again");
     }
@@ -218,7 +218,7 @@ impl Membership {
         if changed.is_empty() {
             return Ok(());
         }
-        guarded(context, destination, epoch, &changed.join("; ")).await
+        requests::change(context, destination, epoch, &changed.join("; ")).await
     }
 
     /// The record with the present mark; none where it has it.
@@ -262,15 +262,4 @@ pub fn diverged(records: &[TableRecord], writes: &Writes) -> Vec<QualifiedName> 
     };
     let copied = records.iter().filter(|record| record.state == CopyState::Copied);
     copied.filter(is_diverged).map(|record| record.source.clone()).collect()
-}
-
-async fn guarded(
-    context: &Context,
-    destination: &Client,
-    epoch: i64,
-    statements: &str,
-) -> Result<(), PipelineError> {
-    let begin = context.checkpoint.guarded_begin_text(epoch);
-    let text = format!("{begin}; {statements}; COMMIT");
-    requests::guarded(context, destination, epoch, &text).await
 }

@@ -122,8 +122,7 @@ pub async fn settle(
     if statements.is_empty() {
         return Ok(records);
     }
-    let text = format!("{}; {}; COMMIT", sql.guarded_begin_text(epoch), statements.join("; "));
-    requests::guarded(context, destination, epoch, &text).await?;
+    requests::change(context, destination, epoch, &statements.join("; ")).await?;
     for name in &removed {
         context.board.table_removed(name);
         tracing::info!(table = %name, "no longer selected, or gone from the source: its changes are let go by, its rows stay");

@@ -164,6 +164,17 @@ pub async fn take(
     Ok(())
 }
 
+/// Runs statements in a guarded transaction of their own.
+pub async fn change(
+    context: &Context,
+    destination: &Client,
+    epoch: i64,
+    statements: &str,
+) -> Result<(), PipelineError> {
+    let begin = context.checkpoint.guarded_begin_text(epoch);
+    guarded(context, destination, epoch, &format!("{begin}; {statements}; COMMIT")).await
+}
+
 /// Runs a guarded transaction; where it fails because we were fenced, that is the error.
 pub async fn guarded(
     context: &Context,

@@ -237,7 +237,8 @@ impl Beside {
     }
 
     async fn guarded(&self, statements: &str) -> Result<(), PipelineError> {
-        guarded(&self.context, &self.destination, self.authority.epoch, statements).await
+        let (context, destination) = (&self.context, &self.destination);
+        requests::change(context, destination, self.authority.epoch, statements).await
     }
 }
 
@@ -277,7 +278,7 @@ pub(super) async fn settle(
             statements.push(tables::reopen_text(&sql.schema, &sql.pipeline, &names, state));
         }
     }
-    guarded(context, destination, epoch, &statements.join("; ")).await?;
+    requests::change(context, destination, epoch, &statements.join("; ")).await?;
     remove(context, source, destination, epoch, &slot).await?;
     Ok(tables::read_all(destination, &sql.schema, &sql.pipeline).await?)
 }
@@ -323,7 +324,8 @@ async fn remove(
     slot: &str,
 ) -> Result<(), PipelineError> {
     drop_freed(source, slot).await?;
-    guarded(context, destination, epoch, &catch_up::forget_text(&context.checkpoint)).await
+    let forget = catch_up::forget_text(&context.checkpoint);
+    requests::change(context, destination, epoch, &forget).await
 }
 
 /// Drops the slot, whose stream may have been ended a moment ago.
@@ -339,16 +341,6 @@ async fn drop_freed(source: &Client, slot: &str) -> Result<(), PipelineError> {
             dropped => return dropped.map_err(dropping()),
         }
     }
-}
-
-async fn guarded(
-    context: &Context,
-    destination: &Client,
-    epoch: i64,
-    statements: &str,
-) -> Result<(), PipelineError> {
-    let begin = context.checkpoint.guarded_begin_text(epoch);
-    requests::guarded(context, destination, epoch, &format!("{begin}; {statements}; COMMIT")).await
 }
 
 fn dropping() -> impl FnOnce(tokio_postgres::Error) -> PipelineError {

@@ -1,13 +1,17 @@
 //! Copying what is not copied yet: at a slot's own point, or at a later one that the slot's stream is
 //! brought up to.
+//!
+//! **Invariant:** while chunks of a table are recorded, no stream goes past a change of it without
+//! applying it: what is loaded stands for the position, as a whole table does. A stream that is to go on
+//! without the table has its chunks forgotten first ([`forget_passed`]).
 
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::leg::{Goal, Leg, LegEnd, lacking};
+use super::leg::{Goal, Leg, LegEnd, missing_row};
 use crate::checkpoint::chunks;
-use crate::checkpoint::tables::{self, CopyState, TableRecord};
+use crate::checkpoint::tables::{CopyState, TableRecord};
 use crate::failpoint;
 use crate::pg::catalog::TableInfo;
 use crate::pg::client::Client;
@@ -57,11 +61,14 @@ impl Copying<'_> {
             let loaded = self.loaded().await?;
             let resumed = self.preparation().resume(self.pending, &loaded).await?;
             let Some(point) = self.later_point().await? else { return Ok(CopyEnd::Shutdown) };
+            let resumed = self.preparation().still_whole(&resumed, &loaded).await?;
+            let is_followed = |info: &&TableInfo| resumed.has(info.oid);
+            let passed = self.pending.iter().filter(|info| !is_followed(info)).map(|i| &i.name);
+            self.forget(passed).await?;
             if resumed.is_empty() {
                 return self.copy_at(point, &resumed).await;
             }
-            let resumed = self.preparation().still_whole(&resumed, &loaded).await?;
-            let tables = self.pending.iter().filter(|info| resumed.has(info.oid)).count();
+            let tables = self.pending.iter().filter(is_followed).count();
             tracing::info!(tables, lsn = %point.lsn, "a copy that was cut off goes on");
             match leg.run(Goal::Before(point.lsn), &resumed).await {
                 Ok(LegEnd::Reached) => {
@@ -72,7 +79,7 @@ impl Copying<'_> {
                     point.release().await;
                     return Ok(CopyEnd::Shutdown);
                 }
-                Err(error) => self.start_over(error).await?,
+                Err(error) => self.start_over(error, &resumed).await?,
             }
             point.release().await;
         }
@@ -83,24 +90,28 @@ impl Copying<'_> {
         Ok(chunks::read_all(self.destination, &sql.schema, &sql.pipeline).await?)
     }
 
-    /// A change that nothing can be made of without the whole table: it is copied anew. Any other error
-    /// stays one.
-    async fn start_over(&self, error: PipelineError) -> Result<(), PipelineError> {
-        let records: Vec<TableRecord> = self.planner.records().cloned().collect();
-        let Some(table) = lacking(&error, &records) else { return Err(error) };
-        tracing::warn!(%table, "a change needs a row that is not copied yet: the table starts over");
-        let sql = &self.context.checkpoint;
-        let is_merging =
-            |record: &TableRecord| record.source == *table && record.state == CopyState::Merging;
-        let state = match records.iter().any(is_merging) {
-            true => CopyState::Merging,
-            false => CopyState::Copying,
-        };
-        let names = std::slice::from_ref(table);
-        let reopen = tables::reopen_text(&sql.schema, &sql.pipeline, names, state);
-        let epoch = self.authority.epoch;
-        let text = format!("{}; {reopen}; COMMIT", sql.guarded_begin_text(epoch));
-        requests::guarded(self.context, self.destination, epoch, &text).await
+    /// A change that nothing can be made of without the whole table, of one that is loaded in part: it
+    /// is copied anew. Any other error stays one.
+    async fn start_over(
+        &self,
+        error: PipelineError,
+        resumed: &Resumed,
+    ) -> Result<(), PipelineError> {
+        let settings = &self.context.settings;
+        let lacked = missing_row(&error).and_then(|missing| {
+            let mut partial = self.pending.iter().filter(|info| resumed.has(info.oid));
+            partial.find(|info| settings.destination_name(&info.name) == *missing)
+        });
+        let Some(info) = lacked else { return Err(error) };
+        tracing::warn!(table = %info.name, "a change needs a row that is not copied yet: the table starts over");
+        self.forget(std::iter::once(&info.name)).await
+    }
+
+    async fn forget(
+        &self,
+        tables: impl Iterator<Item = &QualifiedName>,
+    ) -> Result<(), PipelineError> {
+        forget_passed(self.context, self.destination, self.authority.epoch, tables).await
     }
 
     fn show_pending(&self) {
@@ -183,4 +194,21 @@ impl Copying<'_> {
 /// What a copy of a pipeline that streams stands on.
 pub(super) fn is_at_work(records: &[TableRecord]) -> bool {
     records.iter().any(|record| record.state == CopyState::Copied)
+}
+
+/// Forgets what is loaded of tables that are not copied yet and that a stream is about to go past: they
+/// start over.
+pub(super) async fn forget_passed(
+    context: &Context,
+    destination: &Client,
+    epoch: i64,
+    tables: impl Iterator<Item = &QualifiedName>,
+) -> Result<(), PipelineError> {
+    let sql = &context.checkpoint;
+    let mut tables = tables.peekable();
+    if tables.peek().is_none() {
+        return Ok(());
+    }
+    let forget = chunks::forget_text(&sql.schema, &sql.pipeline, tables);
+    requests::change(context, destination, epoch, &forget).await
 }

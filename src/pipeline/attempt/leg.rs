@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::streaming::full_identity_keys;
+use super::streaming::{can_be_binary, full_identity_keys};
+use crate::apply::ApplyError;
 use crate::apply::targets::Targets;
 use crate::apply::transaction::Applier;
 use crate::checkpoint::row::CheckpointSql;
-use crate::checkpoint::tables::{self, TableRecord};
+use crate::checkpoint::tables;
 use crate::checkpoint::{Record, Store, catch_up, missing, row};
 use crate::model::finding::Side;
 use crate::pg::catalog::TableInfo;
@@ -24,7 +25,6 @@ use crate::pipeline::copy::Resumed;
 use crate::pipeline::drift::{self, Looks};
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::planner::Planner;
-use crate::pipeline::status::TableState;
 use crate::pipeline::stream::{Past, ReaderEnd, Stream, batch_limits};
 use crate::pipeline::stream_tables::{Restart, Scope, StreamTables};
 use crate::source::{Tail, TailStart};
@@ -165,7 +165,7 @@ impl Leg<'_> {
         let looks = Looks::default();
         let oids: Vec<u32> = followed.iter().map(|info| info.oid).collect();
         looks.look(self.source, &oids).await.map_err(PipelineError::catalog(Side::Source))?;
-        let is_binary = !as_text && self.is_binary(&planner, &followed).await?;
+        let is_binary = !as_text && can_be_binary(context, &planner, &followed).await?;
         let options = StreamOptions {
             proto_version: 1,
             publications: self.publications.to_vec(),
@@ -229,34 +229,12 @@ impl Leg<'_> {
             |info: &&TableInfo| planner.record(&info.name).is_some_and(|record| scope.has(record));
         self.tables.iter().filter(is_followed).cloned().collect()
     }
-
-    async fn is_binary(
-        &self,
-        planner: &Planner,
-        followed: &[TableInfo],
-    ) -> Result<bool, PipelineError> {
-        let mut is_binary = true;
-        for (info, plan) in followed.iter().zip(planner.plan_each(followed).await?) {
-            is_binary &= match plan {
-                Ok(plan) => plan.is_stream_binary,
-                // Judged when its changes come.
-                Err(PipelineError::Schema { .. }) => false,
-                Err(error) => return Err(error),
-            };
-            self.context.board.table_state(&info.name, TableState::CatchingUp);
-        }
-        Ok(is_binary)
-    }
 }
 
-/// The source tables whose rows `error` misses at the destination, among those that are loaded in part.
-pub(super) fn lacking<'r>(
-    error: &PipelineError,
-    records: &'r [TableRecord],
-) -> Option<&'r QualifiedName> {
-    use crate::apply::ApplyError;
-    let PipelineError::Batch { source: ApplyError::RowMissing { table }, .. } = error else {
-        return None;
-    };
-    records.iter().find(|record| record.destination == *table).map(|record| &record.source)
+/// The destination's table in which `error` misses a row.
+pub(super) fn missing_row(error: &PipelineError) -> Option<&QualifiedName> {
+    match error {
+        PipelineError::Batch { source: ApplyError::RowMissing { table }, .. } => Some(table),
+        _ => None,
+    }
 }

@@ -19,6 +19,7 @@ use crate::pg::catalog::{self, ReplicaIdentity, TableInfo};
 use crate::pg::client::Client;
 use crate::pg::lsn::Lsn;
 use crate::pg::oid::Oid;
+use crate::pipeline::context::Context;
 use crate::pipeline::drift::tables::Sides;
 use crate::pipeline::drift::watch::watch as watch_for_loss;
 use crate::pipeline::drift::{self, Looks};
@@ -263,30 +264,21 @@ impl Attempt<'_> {
         }
     }
 
-    /// Whether all tables, as they are now, can be followed in binary. One that does not fit the
-    /// destination now is judged when its changes come.
+    /// Whether the stream runs in binary.
     async fn is_binary(
         &self,
         look: &Look,
         planner: &Planner,
         applied_lsn: Lsn,
     ) -> Result<bool, PipelineError> {
-        let mut is_binary = self.memory.as_text_through.is_none_or(|lsn| lsn < applied_lsn);
+        let is_allowed = self.memory.as_text_through.is_none_or(|lsn| lsn < applied_lsn);
         // In a stage some are still to be copied, and need not exist at the destination yet.
         let is_copied = |info: &&TableInfo| {
             planner.record(&info.name).is_some_and(|record| record.state == CopyState::Copied)
         };
         let tables: Vec<TableInfo> =
             look.selection.tables.iter().filter(is_copied).cloned().collect();
-        for (info, plan) in tables.iter().zip(planner.plan_each(&tables).await?) {
-            is_binary &= match plan {
-                Ok(plan) => plan.is_stream_binary,
-                Err(PipelineError::Schema { .. }) => false,
-                Err(error) => return Err(error),
-            };
-            self.context.board.table_state(&info.name, TableState::CatchingUp);
-        }
-        Ok(is_binary)
+        Ok(can_be_binary(self.context, planner, &tables).await? && is_allowed)
     }
 
     pub(super) fn record(&self, held: &Held, look: &Look, applied_lsn: Lsn) -> Record {
@@ -312,6 +304,25 @@ async fn copied_beside(
         Some(beside) => Box::pin(beside.run(stop)).await,
         None => std::future::pending().await,
     }
+}
+
+/// Whether all tables that are about to be followed can be, as they are now, in binary. One that does
+/// not fit the destination now is judged when its changes come.
+pub(super) async fn can_be_binary(
+    context: &Context,
+    planner: &Planner,
+    tables: &[TableInfo],
+) -> Result<bool, PipelineError> {
+    let mut is_binary = true;
+    for (info, plan) in tables.iter().zip(planner.plan_each(tables).await?) {
+        is_binary &= match plan {
+            Ok(plan) => plan.is_stream_binary,
+            Err(PipelineError::Schema { .. }) => false,
+            Err(error) => return Err(error),
+        };
+        context.board.table_state(&info.name, TableState::CatchingUp);
+    }
+    Ok(is_binary)
 }
 
 /// A server that shuts down ends ordinary connections at once, and then waits until the stream has

@@ -14,6 +14,7 @@ mod builds;
 pub mod create;
 mod filling;
 mod finish;
+mod job;
 mod order;
 mod parts;
 mod prepare;

@@ -7,14 +7,12 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::builds::{self, Built};
 use super::create::{Sides, request, requests as requests_of_all};
 use super::filling::{self, Filling, Found};
+use super::job::{Rows, job};
 use super::parts::{self, Part};
 use super::resume::{Resumed, key_conditions};
 use super::{Completion, CopyJob};
-use crate::apply::merge::merge_sql;
-use crate::apply::statement;
 use crate::checkpoint::chunks;
 use crate::checkpoint::shape::SourceShape;
 use crate::checkpoint::tables::{self, CopyState, TableRecord};
@@ -28,9 +26,8 @@ use crate::pipeline::context::Context;
 use crate::pipeline::drift::tables::know_leaves;
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::membership::Membership;
-use crate::pipeline::planner::{Planner, TablePlan, describe, map, schema_error};
+use crate::pipeline::planner::{Planner, describe, map, schema_error};
 use crate::pipeline::structure_findings::lack_findings;
-use crate::snapshot::copy_out::CopyOutPlan;
 use crate::snapshot::{Chunk, missing_chunks};
 use crate::structure::{PartitionStructure, Statement, Structure, TableRequest};
 use crate::transform;
@@ -38,10 +35,6 @@ use crate::transform;
 /// Tables created in one transaction. Each keeps up to six locks (table, sequence, TOAST, indexes,
 /// type) until its end; a server's lock table holds 6,400 by default.
 const TABLES_PER_TRANSACTION: usize = 100;
-
-/// Heaps from this size on have each index built by itself, by any worker. Below, all of them take less
-/// time than it takes to read the rows again from the disk's cache.
-const BUILT_APART_BYTES_MIN: u64 = 16 << 20;
 
 /// Other statements in one transaction, for the same reason.
 const STATEMENTS_PER_TRANSACTION: usize = 300;
@@ -78,8 +71,8 @@ pub(super) struct Step {
     /// What is built before the rows are there, because nothing is deferred.
     at_once: Vec<String>,
     /// Built once all rows are there.
-    completion: Completion,
-    filling: Filling,
+    pub(super) completion: Completion,
+    pub(super) filling: Filling,
     /// It holds rows that are not ours, and is to be emptied.
     pub(super) removes_others_rows: bool,
     is_partitioned: bool,
@@ -179,7 +172,7 @@ impl Preparation<'_> {
                 true => key_conditions(info, &plan, &keys),
                 false => Vec::new(),
             };
-            jobs.push(job(info, step, plan, (parts, keys), level));
+            jobs.push(job(info, step, plan, Rows { parts, keys, level }));
         }
         Ok(jobs)
     }
@@ -472,83 +465,5 @@ pub(super) fn of_table(step: &Step, source: tokio_postgres::Error) -> PipelineEr
             doing: "preparing a table for its copy",
             source,
         }),
-    }
-}
-
-/// `keys`: conditions by which further rows are read, wherever they lie.
-fn job(
-    info: &TableInfo,
-    step: Step,
-    plan: TablePlan,
-    (parts, keys): (Vec<Part>, Vec<String>),
-    level: usize,
-) -> CopyJob {
-    let is_binary = plan.is_copy_binary;
-    let target = &plan.target;
-    let columns = plan.transform.copy_columns();
-    // The COPY's columns are the target's: what the destination generates itself is left out.
-    let select: Vec<String> = target
-        .columns
-        .iter()
-        .map(|column| columns[column.value_index].source_sql.clone())
-        .collect();
-    let is_plain = columns.iter().all(|column| column.is_bare)
-        && !info.columns.iter().any(|column| column.is_published_generated);
-    let mask: Vec<usize> = (0..target.columns.len()).collect();
-    let name = target.name.sql();
-    let (copy_in_sql, merge) = match step.filling {
-        Filling::EmptyWithLoad => {
-            let load = statement::copy_in_frozen(&name, target, &mask, is_binary);
-            (format!("TRUNCATE ONLY {name}; {load}"), Vec::new())
-        }
-        Filling::Replace => {
-            let load = statement::copy_in(&name, target, &mask, is_binary);
-            (format!("DELETE FROM {}; {load}", step.truncated()), Vec::new())
-        }
-        Filling::Load | Filling::EmptyBefore => {
-            (statement::copy_in(&name, target, &mask, is_binary), Vec::new())
-        }
-        Filling::Merge | Filling::Resume => {
-            let sql = merge_sql(target, is_binary);
-            (sql.copy_in, sql.merge)
-        }
-    };
-    let out = |part: &Part| CopyOutPlan {
-        relation: part.relation.clone(),
-        columns: select.clone(),
-        is_plain,
-        is_binary,
-        filter: info.row_filters.get(&part.oid).cloned(),
-    };
-    let by_key = |part: &Part, keys: &String| {
-        let plan = out(part);
-        let filter = plan.filter.map_or_else(|| keys.clone(), |is| format!("({is}) AND {keys}"));
-        (CopyOutPlan { filter: Some(filter), ..plan }, part.oid, vec![Chunk::WHOLE])
-    };
-    let keyed: Vec<_> =
-        parts.iter().flat_map(|part| keys.iter().map(move |keys| by_key(part, keys))).collect();
-    let heap_count = parts.len();
-    let heaps: Vec<_> =
-        parts.iter().map(|part| (out(part), part.oid, part.chunks.clone())).collect();
-    let bytes = parts.iter().map(|part| part.bytes).sum();
-    let built = Built {
-        table: &name,
-        oid: plan.destination.oid,
-        is_partitioned: target.is_partitioned,
-        is_small: bytes < BUILT_APART_BYTES_MIN,
-    };
-    let builds = builds::plan(&step.completion, built);
-    CopyJob {
-        record: step.record,
-        bytes,
-        level,
-        transform: Arc::clone(&plan.transform),
-        parts: heaps.into_iter().chain(keyed).collect(),
-        heap_count,
-        copy_in_sql,
-        merge,
-        is_binary,
-        is_resumed: step.filling == Filling::Resume,
-        builds,
     }
 }

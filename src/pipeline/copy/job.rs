@@ -1,0 +1,108 @@
+//! A prepared table as a job for the workers; pure: which statements read it, which load it, what is built
+//! after.
+
+use std::sync::Arc;
+
+use super::CopyJob;
+use super::builds::{self, Built};
+use super::filling::Filling;
+use super::parts::Part;
+use super::prepare::Step;
+use crate::apply::merge::merge_sql;
+use crate::apply::statement;
+use crate::apply::target::Target;
+use crate::pg::catalog::TableInfo;
+use crate::pipeline::planner::TablePlan;
+use crate::snapshot::Chunk;
+use crate::snapshot::copy_out::CopyOutPlan;
+
+/// Heaps from this size on have each index built by itself, by any worker. Below, all of them take less
+/// time than it takes to read the rows again from the disk's cache.
+const BUILT_APART_BYTES_MIN: u64 = 16 << 20;
+
+/// Which rows are read, and when.
+#[derive(Debug)]
+pub(super) struct Rows {
+    pub(super) parts: Vec<Part>,
+    /// Conditions by which further rows are read, wherever they lie.
+    pub(super) keys: Vec<String>,
+    pub(super) level: usize,
+}
+
+pub(super) fn job(info: &TableInfo, step: Step, plan: TablePlan, rows: Rows) -> CopyJob {
+    let Rows { parts, keys, level } = rows;
+    let is_binary = plan.is_copy_binary;
+    let target = &plan.target;
+    let columns = plan.transform.copy_columns();
+    // The COPY's columns are the target's: what the destination generates itself is left out.
+    let select: Vec<String> = target
+        .columns
+        .iter()
+        .map(|column| columns[column.value_index].source_sql.clone())
+        .collect();
+    let is_plain = columns.iter().all(|column| column.is_bare)
+        && !info.columns.iter().any(|column| column.is_published_generated);
+    let name = target.name.sql();
+    let (copy_in_sql, merge) = loading(&step, target, is_binary);
+    let out = |part: &Part| CopyOutPlan {
+        relation: part.relation.clone(),
+        columns: select.clone(),
+        is_plain,
+        is_binary,
+        filter: info.row_filters.get(&part.oid).cloned(),
+    };
+    let by_key = |part: &Part, keys: &String| {
+        let plan = out(part);
+        let filter = plan.filter.map_or_else(|| keys.clone(), |is| format!("({is}) AND {keys}"));
+        (CopyOutPlan { filter: Some(filter), ..plan }, part.oid, vec![Chunk::WHOLE])
+    };
+    let keyed: Vec<_> =
+        parts.iter().flat_map(|part| keys.iter().map(move |keys| by_key(part, keys))).collect();
+    let heap_count = parts.len();
+    let heaps: Vec<_> =
+        parts.iter().map(|part| (out(part), part.oid, part.chunks.clone())).collect();
+    let bytes = parts.iter().map(|part| part.bytes).sum();
+    let built = Built {
+        table: &name,
+        oid: plan.destination.oid,
+        is_partitioned: target.is_partitioned,
+        is_small: bytes < BUILT_APART_BYTES_MIN,
+    };
+    let builds = builds::plan(&step.completion, built);
+    CopyJob {
+        record: step.record,
+        bytes,
+        level,
+        transform: Arc::clone(&plan.transform),
+        parts: heaps.into_iter().chain(keyed).collect(),
+        heap_count,
+        copy_in_sql,
+        merge,
+        is_binary,
+        is_resumed: step.filling == Filling::Resume,
+        builds,
+    }
+}
+
+/// The COPY that loads a chunk with what stands before it, and the statements behind it.
+fn loading(step: &Step, target: &Target, is_binary: bool) -> (String, Vec<String>) {
+    let mask: Vec<usize> = (0..target.columns.len()).collect();
+    let name = target.name.sql();
+    match step.filling {
+        Filling::EmptyWithLoad => {
+            let load = statement::copy_in_frozen(&name, target, &mask, is_binary);
+            (format!("TRUNCATE ONLY {name}; {load}"), Vec::new())
+        }
+        Filling::Replace => {
+            let load = statement::copy_in(&name, target, &mask, is_binary);
+            (format!("DELETE FROM {}; {load}", step.truncated()), Vec::new())
+        }
+        Filling::Load | Filling::EmptyBefore => {
+            (statement::copy_in(&name, target, &mask, is_binary), Vec::new())
+        }
+        Filling::Merge | Filling::Resume => {
+            let sql = merge_sql(target, is_binary);
+            (sql.copy_in, sql.merge)
+        }
+    }
+}
