@@ -201,12 +201,18 @@ impl Attempt<'_> {
             self.options.keep_old_rows,
         )
         .await?;
-        let (source, destination) = (&held.source, &held.destination);
-        let records = beside::settle(context, source, destination, epoch, look, records).await?;
         let Some(published) = self.publish(held, look, records).await? else {
             return Ok(Begun::End(AttemptEnd::Again));
         };
-        let records = published.records.clone();
+        let second = beside::Second {
+            context,
+            source: &held.source,
+            destination: &held.destination,
+            epoch,
+            look,
+            publications: &published.publications,
+        };
+        let records = second.settle(published.records.clone()).await?;
         let Some(start) = self.start_at_slot(verdict, held, look, replication).await? else {
             return Ok(SHUT_DOWN);
         };

@@ -242,76 +242,93 @@ impl Beside {
     }
 }
 
-/// Before anything is decided: whether what is recorded of the second slot still holds. Where it does
-/// not, its tables start over. Gives the records as they are then.
-pub(super) async fn settle(
-    context: &Context,
-    source: &Client,
-    destination: &Client,
-    epoch: i64,
-    look: &Look,
-    records: Vec<TableRecord>,
-) -> Result<Vec<TableRecord>, PipelineError> {
-    let row = catch_up::read(destination, &context.checkpoint).await?;
-    let members: Vec<&TableRecord> = records.iter().filter(|record| record.beside).collect();
-    let slot = sync_slot_name(&context.settings.source.slot);
-    if row.is_none() && members.is_empty() {
-        return Ok(records);
-    }
-    if !members.is_empty() && goes_on(source, look, &slot, row.as_ref()).await? {
-        return Ok(records);
-    }
-    let sql = &context.checkpoint;
-    let mut statements = vec![catch_up::claim_text(sql, &slot)];
-    for (state, of) in [
-        (CopyState::Copying, &[CopyState::Copying][..]),
-        (CopyState::Merging, &[CopyState::Merging]),
-        (CopyState::Replacing, &[CopyState::Replacing, CopyState::CatchingUp, CopyState::Copied]),
-    ] {
-        let names: Vec<QualifiedName> = members
-            .iter()
-            .filter(|record| of.contains(&record.state))
-            .map(|record| record.source.clone())
-            .collect();
-        if !names.is_empty() {
-            tracing::warn!(tables = ?names.iter().map(ToString::to_string).collect::<Vec<_>>(), slot, "the second slot cannot go on: these tables are copied anew");
-            statements.push(tables::reopen_text(&sql.schema, &sql.pipeline, &names, state));
-        }
-    }
-    requests::change(context, destination, epoch, &statements.join("; ")).await?;
-    remove(context, source, destination, epoch, &slot).await?;
-    Ok(tables::read_all(destination, &sql.schema, &sql.pipeline).await?)
+/// What is recorded of a second slot, and what it is judged by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Second<'a> {
+    pub(super) context: &'a Context,
+    pub(super) source: &'a Client,
+    pub(super) destination: &'a Client,
+    pub(super) epoch: i64,
+    pub(super) look: &'a Look,
+    /// What its stream asks for.
+    pub(super) publications: &'a [String],
 }
 
-/// Whether the second slot continues the position that is recorded of it.
-async fn goes_on(
-    source: &Client,
-    look: &Look,
-    slot: &str,
-    row: Option<&CatchUp>,
-) -> Result<bool, PipelineError> {
-    let Some(applied_lsn) = row.and_then(|row| row.applied_lsn) else { return Ok(false) };
-    let found = catalog::slot(source, slot).await.map_err(PipelineError::catalog(Side::Source))?;
-    // The lineage was judged with the first slot.
-    let remembered = RememberedSource {
-        system_identifier: &look.identity.system_identifier,
-        timeline: look.identity.timeline,
-        applied_lsn: Some(applied_lsn),
-    };
-    let present = PresentSource {
-        system_identifier: &look.identity.system_identifier,
-        timeline: look.identity.timeline,
-        history: &[],
-        wal_end: look.identity.wal_end.max(applied_lsn),
-        database: &look.source_facts.database,
-    };
-    match slot::judge(slot, Some(&remembered), found.as_ref(), &present) {
-        Ok(_) => Ok(true),
-        Err(error) if error.is_broken_history() => {
-            tracing::warn!("{error}");
-            Ok(false)
+impl Second<'_> {
+    /// Whether what is recorded of the second slot still holds. Where it does not, its tables start
+    /// over. Gives the records as they are then.
+    pub(super) async fn settle(
+        &self,
+        records: Vec<TableRecord>,
+    ) -> Result<Vec<TableRecord>, PipelineError> {
+        let Second { context, source, destination, epoch, .. } = *self;
+        let sql = &context.checkpoint;
+        let row = catch_up::read(destination, sql).await?;
+        let members: Vec<&TableRecord> = records.iter().filter(|record| record.beside).collect();
+        let slot = sync_slot_name(&context.settings.source.slot);
+        if row.is_none() && members.is_empty() {
+            return Ok(records);
         }
-        Err(error) => Err(error.into()),
+        if !members.is_empty() && self.goes_on(&slot, row.as_ref()).await? {
+            return Ok(records);
+        }
+        let mut statements = vec![catch_up::claim_text(sql, &slot)];
+        for (state, of) in [
+            (CopyState::Copying, &[CopyState::Copying][..]),
+            (CopyState::Merging, &[CopyState::Merging]),
+            (CopyState::Replacing, &[CopyState::Replacing, CopyState::CatchingUp]),
+        ] {
+            let names: Vec<QualifiedName> = members
+                .iter()
+                .filter(|record| of.contains(&record.state))
+                .map(|record| record.source.clone())
+                .collect();
+            for table in &names {
+                tracing::warn!(%table, slot, "the second slot cannot go on: the table is copied anew");
+            }
+            if !names.is_empty() {
+                statements.push(tables::reopen_text(&sql.schema, &sql.pipeline, &names, state));
+            }
+        }
+        requests::change(context, destination, epoch, &statements.join("; ")).await?;
+        remove(context, source, destination, epoch, &slot).await?;
+        Ok(tables::read_all(destination, &sql.schema, &sql.pipeline).await?)
+    }
+
+    /// Whether the slot continues the position that is recorded of it, and can send what is published
+    /// now: a publication is younger than the changes that are still to come, or it is not.
+    async fn goes_on(&self, slot: &str, row: Option<&CatchUp>) -> Result<bool, PipelineError> {
+        let Some(applied_lsn) = row.and_then(|row| row.applied_lsn) else { return Ok(false) };
+        let asking = || PipelineError::catalog(Side::Source);
+        let found = catalog::slot(self.source, slot).await.map_err(asking())?;
+        let identity = &self.look.identity;
+        // The lineage was judged with the first slot.
+        let remembered = RememberedSource {
+            system_identifier: &identity.system_identifier,
+            timeline: identity.timeline,
+            applied_lsn: Some(applied_lsn),
+        };
+        let present = PresentSource {
+            system_identifier: &identity.system_identifier,
+            timeline: identity.timeline,
+            history: &[],
+            wal_end: identity.wal_end.max(applied_lsn),
+            database: &self.look.source_facts.database,
+        };
+        match slot::judge(slot, Some(&remembered), found.as_ref(), &present) {
+            Ok(_) => {}
+            Err(error) if error.is_broken_history() => {
+                tracing::warn!("{error}");
+                return Ok(false);
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let young = catalog::young_publications(self.source, slot, self.publications).await;
+        let young = young.map_err(asking())?;
+        if let Some((_, publication)) = young.first() {
+            tracing::warn!(publication, slot, "a publication is younger than the second slot");
+        }
+        Ok(young.is_empty())
     }
 }
 

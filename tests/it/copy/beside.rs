@@ -152,6 +152,28 @@ async fn a_copy_beside_the_stream_survives_kills() {
     one_slot_left(&source).await;
 }
 
+/// A table without a key appears meanwhile, and with it a publication that is younger than the second
+/// slot: no stream may ask for it before its creation.
+#[tokio::test]
+async fn a_publication_that_is_younger_than_the_second_slot_holds_nothing_up() {
+    let (source, destination) = pair().await;
+    source.exec("CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 0)").await;
+    destination.exec(SLOW_LATE).await;
+    let mut agent = Agent::between(&source, &destination).text("snapshot.chunk", "256KiB");
+    agent.start_and_stream().await;
+    source.exec(LATE).await;
+    agent.wait_for("a part", async |_| destination.count("late").await > 500).await;
+    source.exec("CREATE TABLE journal (n int); INSERT INTO journal VALUES (1)").await;
+    source.exec("UPDATE late SET n = 3 WHERE id % 7 = 0; UPDATE t SET v = 1").await;
+    agent.terminate().await;
+    agent.start();
+    agent.wait_for_state("streaming").await;
+    source.exec("INSERT INTO journal VALUES (2); UPDATE late SET n = 4 WHERE id % 11 = 0").await;
+    agent.caught_up().await;
+    assert_same(&source, &destination, &["t", "late", "journal"]).await;
+    one_slot_left(&source).await;
+}
+
 #[tokio::test]
 async fn without_its_slot_the_table_starts_over_and_the_others_do_not() {
     let (source, destination) = pair().await;
