@@ -1,5 +1,6 @@
 //! What can go wrong at the destination.
 
+use crate::apply::reread::RereadError;
 use crate::checkpoint::CheckpointError;
 use crate::pg::ident::QualifiedName;
 use crate::pg::server_error::{self, ServerError};
@@ -14,11 +15,15 @@ pub enum ApplyError {
     Transaction { doing: &'static str, source: tokio_postgres::Error },
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// An update without all values, for a row that the destination lacks.
+    /// An update without all values, for a row that the destination lacks, and that has no key to read
+    /// it by.
     #[error(
         "table \"{table}\" at the destination lacks a row that an update changes, and the update does not carry all its values"
     )]
     RowMissing { table: QualifiedName },
+    /// The same where it has one, and could not be read.
+    #[error("table \"{table}\" at the destination lacks a row that an update changes: {source}")]
+    Reread { table: QualifiedName, source: RereadError },
     /// A row in a format that the table's path cannot write.
     #[error("a row of table \"{table}\" could not be encoded for COPY")]
     Encode { table: QualifiedName },
@@ -34,7 +39,11 @@ impl ApplyError {
                 server_error::of(source)
             }
             ApplyError::Checkpoint(error) => error.server_error(),
-            ApplyError::RowMissing { .. }
+            ApplyError::Reread { source: RereadError::Source(source), .. } => {
+                server_error::of(source)
+            }
+            ApplyError::Reread { .. }
+            | ApplyError::RowMissing { .. }
             | ApplyError::Encode { .. }
             | ApplyError::NoTarget { .. } => None,
         }
@@ -44,6 +53,7 @@ impl ApplyError {
         match self {
             ApplyError::Table { table, .. }
             | ApplyError::RowMissing { table }
+            | ApplyError::Reread { table, .. }
             | ApplyError::Encode { table }
             | ApplyError::NoTarget { table } => Some(table),
             ApplyError::Transaction { .. } | ApplyError::Checkpoint(_) => None,

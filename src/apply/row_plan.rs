@@ -52,7 +52,8 @@ impl Shape {
 pub(super) enum PlannedEffect<'a> {
     Insert(&'a Row),
     UpdateOrInsert,
-    Update,
+    /// One row is due; what is sent of it is not all of it.
+    Update(&'a Row),
     Delete,
     /// Nothing is expected of it.
     Remember,
@@ -112,7 +113,7 @@ fn plan_update<'a>(target: &Target, old: Option<&'a OldRow>, new: &'a Row) -> Op
     let (shape, effect) = if is_complete {
         (Shape::UpdateOrInsert { mask, find }, PlannedEffect::UpdateOrInsert)
     } else {
-        (Shape::Update { mask, find }, PlannedEffect::Update)
+        (Shape::Update { mask, find }, PlannedEffect::Update(new))
     };
     Some(Planned { shape, values, effect })
 }
@@ -139,7 +140,7 @@ fn plan_replace<'a>(target: &Target, find: Find, before: &'a Row, new: &'a Row) 
     sent.retain(|&index| !value_of(target, new, index).is_unchanged());
     let mut values = values_at(target, new, &sent);
     values.extend(found_values(target, find, before));
-    Planned { shape: Shape::Replace { sent, find }, values, effect: PlannedEffect::Update }
+    Planned { shape: Shape::Replace { sent, find }, values, effect: PlannedEffect::Update(new) }
 }
 
 fn find_by(target: &Target) -> Find {

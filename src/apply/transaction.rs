@@ -18,7 +18,8 @@ use tokio_postgres::types::PgLsn;
 
 use crate::apply::conflicts::Conflicts;
 use crate::apply::error::ApplyError;
-use crate::apply::rows::{self, Effect, Rows};
+use crate::apply::reread::Reread;
+use crate::apply::rows::{Effect, Parts, Rows};
 use crate::apply::targets::Targets;
 use crate::apply::writer::{Pipeline, Writer, control};
 use crate::batch::{Batch, End};
@@ -44,6 +45,7 @@ pub struct Applied {
 pub struct Applier {
     writer: Writer,
     targets: Targets,
+    reread: Arc<dyn Reread>,
     checkpoint: CheckpointSql,
     epoch: i64,
     applied_lsn: Lsn,
@@ -57,13 +59,14 @@ impl Applier {
         client: Client,
         is_binary: bool,
         targets: Targets,
-        checkpoint: CheckpointSql,
-        epoch: i64,
+        reread: Arc<dyn Reread>,
+        (checkpoint, epoch): (CheckpointSql, i64),
         applied_lsn: Lsn,
     ) -> Applier {
         Applier {
             writer: Writer::new(client, is_binary),
             targets,
+            reread,
             checkpoint,
             epoch,
             applied_lsn,
@@ -94,7 +97,7 @@ impl Applier {
     async fn write<'a>(
         &mut self,
         client: &'a Client,
-        pipeline: &mut Pipeline<'a, Effect>,
+        pipeline: &mut Pipeline<'a, Effect<'a>>,
         batch: &'a Batch,
     ) -> Result<Option<Applied>, ApplyError> {
         if !self.is_open {
@@ -102,19 +105,13 @@ impl Applier {
             self.is_open = true;
             failpoint::hit(failpoint::BATCH_BEGUN).await;
         }
+        let mut rows = self.rows(client, pipeline, &batch.xids);
         for step in &batch.steps {
-            let mut rows = Rows {
-                client,
-                writer: &mut self.writer,
-                targets: &self.targets,
-                pipeline,
-                conflicts: &mut self.conflicts,
-            };
             rows.write(step).await?;
         }
         match batch.end {
             End::Continues => {
-                rows::settle(pipeline, &mut self.conflicts).await?;
+                rows.settle().await?;
                 Ok(None)
             }
             End::Commit { last, transaction_count } => {
@@ -130,6 +127,23 @@ impl Applier {
         }
     }
 
+    fn rows<'w, 'a>(
+        &'w mut self,
+        client: &'a Client,
+        pipeline: &'w mut Pipeline<'a, Effect<'a>>,
+        xids: &'w [u32],
+    ) -> Rows<'w, 'a> {
+        Rows::new(Parts {
+            client,
+            writer: &mut self.writer,
+            targets: &self.targets,
+            reread: &*self.reread,
+            pipeline,
+            conflicts: &mut self.conflicts,
+            xids,
+        })
+    }
+
     /// Records a position up to which there was nothing to write.
     pub async fn advance_idle(&mut self, to: Lsn) -> Result<Applied, ApplyError> {
         let client = Arc::clone(self.writer.client());
@@ -142,7 +156,7 @@ impl Applier {
     async fn begin<'a>(
         &mut self,
         client: &'a Client,
-        pipeline: &mut Pipeline<'a, Effect>,
+        pipeline: &mut Pipeline<'a, Effect<'a>>,
     ) -> Result<(), ApplyError> {
         let preparing = |source| ApplyError::Transaction { doing: "preparing", source };
         let lock = pipeline.beside(self.writer.prepared(self.checkpoint.lock_shared.clone())).await;
@@ -167,7 +181,7 @@ impl Applier {
     async fn finish<'a>(
         &mut self,
         client: &'a Client,
-        pipeline: &mut Pipeline<'a, Effect>,
+        pipeline: &mut Pipeline<'a, Effect<'a>>,
         advance: Advance,
         transaction_count: u64,
     ) -> Result<Applied, ApplyError> {
@@ -199,7 +213,7 @@ impl Applier {
         let commit = client.batch_execute("COMMIT");
         pipeline.push(Effect::Control, control("committing", commit)).await;
         failpoint::hit(failpoint::COMMIT_SENT).await;
-        if let Err(error) = rows::settle(pipeline, &mut self.conflicts).await {
+        if let Err(error) = self.rows(client, pipeline, &[]).settle().await {
             return Err(pipeline.beside(self.explain(error, advance.from)).await);
         }
         self.is_open = false;
@@ -236,7 +250,7 @@ impl Applier {
 
 /// The error that aborted the transaction, where `error` only says that it is aborted: a statement
 /// that is prepared while others are on their way hears of their failure before we do.
-async fn first_cause(error: ApplyError, pipeline: &mut Pipeline<'_, Effect>) -> ApplyError {
+async fn first_cause(error: ApplyError, pipeline: &mut Pipeline<'_, Effect<'_>>) -> ApplyError {
     let is_consequence = |error: &ApplyError| {
         let server = error.server_error();
         server.is_some_and(|server| server.code == SqlState::IN_FAILED_SQL_TRANSACTION)

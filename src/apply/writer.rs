@@ -39,7 +39,7 @@ pub struct Writer {
     client: Arc<Client>,
     statements: HashMap<String, Statement>,
     /// Staging tables of this connection by target and columns.
-    staging: HashMap<(QualifiedName, Vec<usize>), String>,
+    staging: HashMap<(QualifiedName, Vec<usize>), usize>,
     /// Rows come in binary (else text): decides the COPY format.
     is_binary: bool,
 }
@@ -91,24 +91,35 @@ impl Writer {
         let rejected = |source| ApplyError::Table { table: target.name.clone(), source };
         let key = (target.name.clone(), mask.to_vec());
         let staging = match self.staging.get(&key) {
-            Some(staging) => {
+            Some(&number) => {
                 // Rows of an earlier part of the same transaction may be in it.
-                let staging = staging.clone();
+                let staging = staging_table(number);
                 let truncate = format!("TRUNCATE {}", statement::staging_name(&staging));
                 let truncate = self.prepared(truncate).await.map_err(rejected)?;
                 self.client.execute(&truncate, &[]).await.map_err(rejected)?;
                 staging
             }
             None => {
-                let staging = format!("sync_agent_stage_{}", self.staging.len() + 1);
+                let number = self.staging.len() + 1;
+                let staging = staging_table(number);
                 let create = statement::create_staging(target, &staging, mask);
                 self.client.batch_execute(&create).await.map_err(rejected)?;
-                self.staging.insert(key, staging.clone());
+                self.staging.insert(key, number);
                 staging
             }
         };
         self.copy(&statement::staging_name(&staging), target, mask, rows).await?;
         Ok(staging)
+    }
+
+    /// Staging tables made so far.
+    pub fn staging_count(&self) -> usize {
+        self.staging.len()
+    }
+
+    /// Those made after the first `count` were taken back with a savepoint.
+    pub fn forget_staging(&mut self, count: usize) {
+        self.staging.retain(|_, &mut number| number <= count);
     }
 
     /// Copies the mask's values of `rows` into a table.
@@ -163,6 +174,10 @@ impl Writer {
             copy_format::encode_text_row(out, fields)
         }
     }
+}
+
+fn staging_table(number: usize) -> String {
+    format!("sync_agent_stage_{number}")
 }
 
 /// The value that goes into the target's column `index`.

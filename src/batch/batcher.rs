@@ -41,7 +41,7 @@ struct Open {
     counts: Vec<TableCounts>,
     change_count: usize,
     memory_bytes: usize,
-    transaction_count: u64,
+    xids: Vec<u32>,
     last: Option<Commit>,
     since: Option<Instant>,
 }
@@ -56,6 +56,7 @@ pub struct Batcher {
     is_in_transaction: bool,
     /// What the transaction being received announced.
     commit_lsn: Lsn,
+    xid: u32,
     closed: VecDeque<Batch>,
 }
 
@@ -68,6 +69,7 @@ impl Batcher {
             is_in_parts: false,
             is_in_transaction: false,
             commit_lsn: Lsn::ZERO,
+            xid: 0,
             closed: VecDeque::new(),
         }
     }
@@ -75,6 +77,7 @@ impl Batcher {
     pub fn begin(&mut self, begin: Begin) {
         self.is_in_transaction = true;
         self.commit_lsn = begin.commit_lsn;
+        self.xid = begin.xid;
     }
 
     pub fn push(&mut self, change: Change, policy: FoldPolicy) {
@@ -125,7 +128,7 @@ impl Batcher {
             self.close();
         }
         self.take_transaction();
-        self.open.transaction_count += 1;
+        self.open.xids.push(commit.xid);
         self.open.last = Some(commit);
         self.open.since.get_or_insert(now);
         if self.is_in_parts || self.exceeds(self.open.change_count + 1, self.open.memory_bytes) {
@@ -152,13 +155,16 @@ impl Batcher {
     /// Closes the open batch if it holds a whole transaction.
     pub fn close(&mut self) {
         if let Some(last) = self.open.last {
-            let transaction_count = self.open.transaction_count;
+            let transaction_count = self.open.xids.len() as u64;
             self.close_with(End::Commit { last, transaction_count });
         }
     }
 
     fn close_with(&mut self, end: End) {
-        let open = std::mem::take(&mut self.open);
+        let mut open = std::mem::take(&mut self.open);
+        if matches!(end, End::Continues) {
+            open.xids.push(self.xid);
+        }
         self.closed.push_back(Batch {
             steps: open.steps.finish(),
             end,
@@ -166,6 +172,7 @@ impl Batcher {
                 End::Commit { last, .. } => last.commit_lsn,
                 End::Continues => self.commit_lsn,
             },
+            xids: open.xids,
             counts: open.counts,
             change_count: open.change_count,
             memory_bytes: open.memory_bytes,

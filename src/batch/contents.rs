@@ -14,6 +14,8 @@ pub struct Batch {
     pub end: End,
     /// The commit of its last transaction, or of the one that it is a part of.
     pub commit_lsn: Lsn,
+    /// Its transactions, as the source numbers them, in the order of their commits.
+    pub xids: Vec<u32>,
     /// Source changes by table and kind, before folding.
     pub counts: Vec<TableCounts>,
     pub change_count: usize,

@@ -61,6 +61,11 @@ impl Row {
         &mut self.0
     }
 
+    /// The row with `more` behind its last column: what goes along and is no column's.
+    pub fn followed_by(self, more: Vec<Value>) -> Row {
+        Row::new(self.0.into_iter().chain(more).collect())
+    }
+
     /// Whether every value was sent.
     pub fn is_complete(&self) -> bool {
         !self.0.iter().any(Value::is_unchanged)

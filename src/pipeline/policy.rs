@@ -4,6 +4,7 @@
 use tokio_postgres::error::SqlState;
 
 use crate::apply::ApplyError;
+use crate::apply::reread::RereadError;
 use crate::checkpoint::CheckpointError;
 use crate::pg::server_error::ServerError;
 use crate::pipeline::code::Code;
@@ -135,8 +136,18 @@ fn judge_apply(error: &ApplyError, server: Option<&ServerError>) -> Verdict {
         ApplyError::Transaction { .. } => judge_server(server, PASSING),
         ApplyError::Checkpoint(error) => judge_checkpoint(error),
         ApplyError::RowMissing { .. } => verdict(Code::E_CONFLICT, Disposition::Hold),
+        ApplyError::Reread { source, .. } => judge_reread(source, server),
         ApplyError::Encode { .. } => verdict(Code::E_DATA, Disposition::Hold),
         ApplyError::NoTarget { .. } => verdict(Code::E_SCHEMA, Disposition::Retry),
+    }
+}
+
+fn judge_reread(error: &RereadError, server: Option<&ServerError>) -> Verdict {
+    match error {
+        RereadError::Source(_) => judge_server(server, PASSING),
+        RereadError::Value(_) => verdict(Code::E_DATA, Disposition::Hold),
+        RereadError::NoPlan => verdict(Code::E_SCHEMA, Disposition::Retry),
+        RereadError::Hidden | RereadError::Unasked(_) => PASSING,
     }
 }
 

@@ -1,23 +1,124 @@
-//! Values that the stream did not send with a new row, read at the source.
+//! Values that the stream did not send, read at the source.
 //!
-//! A row that enters a publication's row filter comes as an insert, and the server leaves out what
-//! it always leaves out of an update: large values that did not change (`pgoutput_row_filter`). The
-//! destination has never had them. They are read by the row's key as it is *now*: a later change of
-//! them is in the stream and comes after. A row that is not there any more is left out, because the
-//! change that took it away comes, too.
+//! The server leaves large values that did not change out of an update, and so out of a row that enters
+//! a publication's row filter, which comes as an insert (`pgoutput_row_filter`). Where the destination
+//! does not have them they are read by the row's key as it is *now*: a later change of them is in the
+//! stream and comes after. A row that is not there any more is left out, because the change that took it
+//! away comes, too.
+//!
+//! "Not there" is believed only of a source that shows what the stream has brought: a commit is in the
+//! stream a moment before others see it, or much longer where it waits for a synchronous standby.
+//!
+//! What it cannot see: a key that another row has by now. The healed row has that one's large values
+//! until the change that gave it the key comes.
 
+use std::collections::HashMap;
 use std::error::Error;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio_postgres::types::{FromSql, Type};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio_postgres::types::{FromSql, ToSql, Type};
 
 use crate::apply::parameter::WireValue;
-use crate::model::finding::Side;
+use crate::apply::reread::{Reread, RereadError};
 use crate::model::row::{Row, Value};
-use crate::model::table::Table;
+use crate::model::table::{Table, TableId};
+use crate::pg::catalog::shapes;
 use crate::pg::client::Client;
 use crate::pg::ident::identifier;
-use crate::pipeline::error::PipelineError;
+use crate::transform::TransformPlan;
+
+/// Between two looks at transactions that are not visible yet: commonly they are within a millisecond.
+const VISIBLE_LOOK: Duration = Duration::from_millis(2);
+
+/// How long they may stay hidden before the pipeline says so and tries again.
+const VISIBLE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Descriptions kept a table, as in [`crate::apply::targets`].
+const DESCRIPTIONS_MAX: usize = 64;
+
+/// Reads rows at the source, for all tables of a stream. Clones share what they know.
+#[derive(Clone, Debug)]
+pub struct Rereader {
+    source: Arc<Client>,
+    plans: Arc<RwLock<HashMap<TableId, Vec<Arc<TransformPlan>>>>>,
+}
+
+impl Rereader {
+    pub fn new(source: Arc<Client>) -> Rereader {
+        Rereader { source, plans: Arc::default() }
+    }
+
+    /// Rows of this description may be asked for from now on.
+    pub fn register(&self, plan: Arc<TransformPlan>) {
+        let mut plans = self.plans.write().unwrap_or_else(PoisonError::into_inner);
+        let known = plans.entry(plan.table().id).or_default();
+        known.retain(|known| known.table() != plan.table());
+        if known.len() >= DESCRIPTIONS_MAX {
+            known.remove(0);
+        }
+        known.push(plan);
+    }
+
+    fn plan(&self, table: &Arc<Table>) -> Option<Arc<TransformPlan>> {
+        let plans = self.plans.read().unwrap_or_else(PoisonError::into_inner);
+        let mut known = plans.get(&table.id)?.iter().rev();
+        known.find(|known| Arc::ptr_eq(known.table(), table) || known.table() == table).cloned()
+    }
+
+    /// Fills what was not sent of a row of the source's layout; false where its row is gone.
+    pub async fn complete(
+        &self,
+        table: &Table,
+        row: &mut Row,
+        xids: &[u32],
+    ) -> Result<bool, RereadError> {
+        if read(&self.source, table, row).await? {
+            return Ok(true);
+        }
+        self.wait_until_visible(xids).await?;
+        read(&self.source, table, row).await
+    }
+
+    async fn wait_until_visible(&self, xids: &[u32]) -> Result<(), RereadError> {
+        let until = Instant::now() + VISIBLE_PATIENCE;
+        loop {
+            let hidden = shapes::is_in_progress(&self.source, xids).await;
+            if !hidden.map_err(|error| RereadError::Unasked(error.to_string()))? {
+                return Ok(());
+            }
+            if Instant::now() > until {
+                return Err(RereadError::Hidden);
+            }
+            tokio::time::sleep(VISIBLE_LOOK).await;
+        }
+    }
+}
+
+impl Reread for Rereader {
+    fn reread<'a>(
+        &'a self,
+        table: &'a Arc<Table>,
+        row: &'a Row,
+        xids: &'a [u32],
+    ) -> BoxFuture<'a, Result<Option<Row>, RereadError>> {
+        async move {
+            let plan = self.plan(table).ok_or(RereadError::NoPlan)?;
+            let mut asked = plan.unsent(row);
+            if !self.complete(plan.source_table(), &mut asked, xids).await? {
+                return Ok(None);
+            }
+            let made = plan.row(asked).map_err(|error| RereadError::Value(error.to_string()))?;
+            let mut whole = row.clone();
+            whole.fill_unchanged_from(&made);
+            Ok(Some(whole))
+        }
+        .boxed()
+    }
+}
 
 /// A value's bytes, whatever its type.
 struct Raw(Bytes);
@@ -32,26 +133,23 @@ impl<'a> FromSql<'a> for Raw {
     }
 }
 
-/// Fills what was not sent of `new`; false where its row is gone.
-pub async fn complete(
-    source: &Client,
-    table: &Table,
-    new: &mut Row,
-) -> Result<bool, PipelineError> {
+async fn read(source: &Client, table: &Table, row: &mut Row) -> Result<bool, RereadError> {
     let missing: Vec<usize> =
-        (0..new.values().len()).filter(|&index| new.values()[index].is_unchanged()).collect();
+        (0..row.values().len()).filter(|&index| row.values()[index].is_unchanged()).collect();
     // The stream has one format; the key, which is always sent, shows which.
-    let is_binary = table.key.iter().any(|&key| matches!(new.values()[key], Value::Binary(_)));
+    let is_binary = table.key.iter().any(|&key| matches!(row.values()[key], Value::Binary(_)));
     let name = |index: &usize| identifier(&table.columns[*index].name);
-    let cast = if is_binary { "" } else { "::pg_catalog.text" };
-    let columns: Vec<String> =
-        missing.iter().map(|index| format!("{}{cast}", name(index))).collect();
-    let conditions: Vec<String> = table
-        .key
-        .iter()
-        .zip(1..)
-        .map(|(index, number)| format!("{} = ${number}", name(index)))
-        .collect();
+    let value = |index: &usize| match is_binary {
+        true => name(index),
+        // What the type's output function says, where a cast may say another thing (`char(n)`).
+        false => format!(
+            "CASE WHEN {name} IS DISTINCT FROM NULL THEN pg_catalog.concat({name}) END",
+            name = name(index)
+        ),
+    };
+    let columns: Vec<String> = missing.iter().map(value).collect();
+    let condition = |(index, number): (&usize, usize)| format!("{} = ${number}", name(index));
+    let conditions: Vec<String> = table.key.iter().zip(1..).map(condition).collect();
     if conditions.is_empty() {
         // Without a key an old row is sent whole, and nothing is missing that it had.
         return Ok(false);
@@ -62,18 +160,17 @@ pub async fn complete(
         table.name.sql(),
         conditions.join(" AND ")
     );
-    let asking = || PipelineError::query(Side::Source, "reading a row that entered a filter");
-    let statement = source.prepare(&sql).await.map_err(asking())?;
+    let statement = source.prepare(&sql).await?;
     let key: Vec<WireValue<'_>> =
-        table.key.iter().map(|&index| WireValue(&new.values()[index])).collect();
-    let parameters: Vec<&(dyn tokio_postgres::types::ToSql + Sync)> =
-        key.iter().map(|value| value as &(dyn tokio_postgres::types::ToSql + Sync)).collect();
-    let Some(found) = source.query_opt(&statement, &parameters).await.map_err(asking())? else {
+        table.key.iter().map(|&index| WireValue(&row.values()[index])).collect();
+    let parameters: Vec<&(dyn ToSql + Sync)> =
+        key.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
+    let Some(found) = source.query_opt(&statement, &parameters).await? else {
         return Ok(false);
     };
     for (place, index) in missing.into_iter().enumerate() {
-        let value: Option<Raw> = found.try_get(place).map_err(asking())?;
-        new.values_mut()[index] = match value {
+        let value: Option<Raw> = found.try_get(place)?;
+        row.values_mut()[index] = match value {
             None => Value::Null,
             Some(Raw(bytes)) if is_binary => Value::Binary(bytes),
             Some(Raw(bytes)) => Value::Text(bytes),

@@ -12,6 +12,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use crate::apply::ApplyError;
+use crate::apply::reread::RereadError;
 use crate::apply::targets::Targets;
 use crate::batch::FoldPolicy;
 use crate::checkpoint::shape::SourceShape;
@@ -28,7 +30,7 @@ use crate::pipeline::drift::judge::{first_look, judge};
 use crate::pipeline::drift::{Follow, Looks};
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::planner::{Planner, TablePlan};
-use crate::pipeline::reread;
+use crate::pipeline::reread::Rereader;
 use crate::transform::TransformPlan;
 
 /// Between two looks at a transaction that is not visible yet: commonly it is within a millisecond.
@@ -155,6 +157,7 @@ pub struct StreamTables {
     planner: Planner,
     scope: Scope,
     targets: Targets,
+    rereader: Rereader,
     names: SourceNames,
     looks: Looks,
     is_binary: bool,
@@ -169,7 +172,7 @@ impl StreamTables {
     pub fn new(
         planner: Planner,
         scope: Scope,
-        targets: Targets,
+        (targets, rereader): (Targets, Rereader),
         looks: Looks,
         is_binary: bool,
     ) -> StreamTables {
@@ -177,6 +180,7 @@ impl StreamTables {
             planner,
             scope,
             targets,
+            rereader,
             names: SourceNames::default(),
             looks,
             is_binary,
@@ -292,7 +296,7 @@ impl StreamTables {
     async fn wait_until_visible(&self, table: &Arc<Table>) -> Result<(), PipelineError> {
         let until = Instant::now() + VISIBLE_PATIENCE;
         loop {
-            let hidden = shapes::is_in_progress(self.planner.source(), self.xid).await;
+            let hidden = shapes::is_in_progress(self.planner.source(), &[self.xid]).await;
             if !hidden.map_err(PipelineError::catalog(Side::Source))? {
                 return Ok(());
             }
@@ -345,6 +349,7 @@ impl StreamTables {
         self.names.insert(table.id, table.name.clone());
         let policy = target.policy;
         self.targets.register(Arc::clone(transform.table()), Arc::new(target));
+        self.rereader.register(Arc::clone(&transform));
         StreamTable::Followed(Box::new(Followed {
             source: table.name.clone(),
             transform,
@@ -361,7 +366,8 @@ impl StreamTables {
         change: RowChange,
     ) -> Result<Option<RowChange>, PipelineError> {
         let RowChange::Insert { mut new } = change else { return Ok(Some(change)) };
-        let is_there = reread::complete(self.planner.source(), table, &mut new).await?;
+        let is_there = self.rereader.complete(table, &mut new, &[self.xid]).await;
+        let is_there = is_there.map_err(|error| reread_error(&table.name, error))?;
         Ok(is_there.then_some(RowChange::Insert { new }))
     }
 
@@ -425,6 +431,18 @@ fn known_shape(
 fn ignored_as_gone(table: &Arc<Table>) -> Result<Resolution, PipelineError> {
     tracing::warn!(table = %table.name, "the table is gone from the source: its last changes are let go by");
     Ok(Resolution::Known(Arc::new(StreamTable::Ignored)))
+}
+
+/// An error of the source's is one of its connection; what it sent is about the table.
+fn reread_error(table: &QualifiedName, error: RereadError) -> PipelineError {
+    match error {
+        RereadError::Source(source) => PipelineError::Query {
+            side: Side::Source,
+            doing: "reading a row that entered a filter",
+            source,
+        },
+        other => PipelineError::Apply(ApplyError::Reread { table: table.clone(), source: other }),
+    }
 }
 
 fn schema_error(table: &QualifiedName, message: String) -> PipelineError {

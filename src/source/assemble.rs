@@ -198,8 +198,10 @@ fn table(relations: &RelationCache, relation_id: Oid) -> Result<Arc<Table>, Asse
 fn update_change(table: &Table, update: &pgoutput::Update) -> Result<RowChange, AssembleError> {
     let old = update.old.as_ref().map(|old| old_row(table, old)).transpose()?;
     let mut new = row(table, &update.new)?;
-    if let Some(OldRow::Full(old)) = &old {
-        fill_unchanged(&mut new, old);
+    match &old {
+        Some(OldRow::Full(old)) => fill_unchanged(&mut new, old),
+        Some(OldRow::Identity(old)) => fill_identity(table, &mut new, old),
+        None => {}
     }
     Ok(RowChange::Update { old, new })
 }
@@ -210,6 +212,17 @@ fn update_change(table: &Table, update: &pgoutput::Update) -> Result<RowChange, 
 fn fill_unchanged(new: &mut Row, old: &Row) {
     for (value, before) in new.values_mut().iter_mut().zip(old.values()) {
         if value.is_unchanged() && *before != Value::Null {
+            value.clone_from(before);
+        }
+    }
+}
+
+/// A large value of the identity that did not change is not sent with the new row; the old one has it,
+/// because the server sends it whenever such a value is stored out of line.
+fn fill_identity(table: &Table, new: &mut Row, old: &Row) {
+    let columns = table.columns.iter().zip(new.values_mut()).zip(old.values());
+    for ((column, value), before) in columns {
+        if column.is_identity && value.is_unchanged() {
             value.clone_from(before);
         }
     }

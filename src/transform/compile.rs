@@ -234,8 +234,13 @@ impl<'a> Compiler<'a> {
             columns,
             key,
         });
+        let is_made = |key: &usize| {
+            let passes = |output: &Output| matches!(output.action, Action::Pass);
+            !outputs.iter().any(|output| output.source == Some(*key) && passes(output))
+        };
+        let hidden_key: Vec<usize> = source.key.iter().copied().filter(is_made).collect();
         let shape = shape(&source, &outputs);
-        TransformPlan { source, table, outputs, shape }
+        TransformPlan { source, table, outputs, shape, hidden_key }
     }
 
     fn settings_of(&self, column: &str) -> Option<&'a ColumnSettings> {

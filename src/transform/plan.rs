@@ -20,6 +20,10 @@ pub struct TransformPlan {
     /// One for each column of `table`, in its order.
     pub(super) outputs: Vec<Output>,
     pub(super) shape: Shape,
+    /// Positions in `source` of the key's columns that a step makes other values of. A row of which
+    /// something was not sent carries their own values behind its last column, where nobody writes them
+    /// from: it can be asked for at the source by nothing else.
+    pub(super) hidden_key: Vec<usize>,
 }
 
 /// Where one destination column comes from.
@@ -116,10 +120,10 @@ impl TransformPlan {
             return Ok(change);
         }
         Ok(match change {
-            RowChange::Insert { new } => RowChange::Insert { new: self.row(new)? },
+            RowChange::Insert { new } => RowChange::Insert { new: self.new_row(new)? },
             RowChange::Update { old, new } => RowChange::Update {
                 old: old.map(|old| self.old_row(old)).transpose()?,
-                new: self.row(new)?,
+                new: self.new_row(new)?,
             },
             RowChange::Delete { old } => RowChange::Delete { old: self.old_row(old)? },
         })
@@ -157,6 +161,43 @@ impl TransformPlan {
                     values.push(self.value(index, value, is_binary)?);
                 }
                 Ok(Row::new(values))
+            }
+        }
+    }
+
+    /// A row that is to be written: with the key's own values, where somebody may have to ask for others
+    /// by them.
+    fn new_row(&self, row: Row) -> Result<Row, TransformError> {
+        if self.hidden_key.is_empty() || row.is_complete() {
+            return self.row(row);
+        }
+        let hidden = self.hidden_key.iter().map(|&key| row.values()[key].clone()).collect();
+        Ok(self.row(row)?.followed_by(hidden))
+    }
+
+    /// What has to be read at the source for `row`, which this plan has made and which lacks values: a row
+    /// of the source's layout with the key's values, `Unchanged` where a value is needed, NULL elsewhere.
+    /// Once it is filled, [`TransformPlan::row`] makes of it what is missing.
+    pub fn unsent(&self, row: &Row) -> Row {
+        let mut values = vec![Value::Null; self.source.columns.len()];
+        for (output, value) in self.outputs.iter().zip(row.values()) {
+            if let (Some(source), true) = (output.source, value.is_unchanged()) {
+                values[source] = Value::Unchanged;
+            }
+        }
+        for &key in &self.source.key {
+            values[key] = row.values()[self.key_place(key)].clone();
+        }
+        Row::new(values)
+    }
+
+    /// Where a row has the value of the source's key column `key`.
+    fn key_place(&self, key: usize) -> usize {
+        match self.hidden_key.iter().position(|&hidden| hidden == key) {
+            Some(place) => self.outputs.len() + place,
+            None => {
+                let passed = self.outputs.iter().position(|output| output.source == Some(key));
+                passed.expect("a plan keeps every key column")
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Large values that an update does not touch are not in the stream, and must not be lost.
 
+mod missing;
+
 use crate::support::agent::Agent;
 use crate::support::cluster::{Cluster, pair};
 use crate::support::compare::assert_same;

@@ -106,12 +106,12 @@ pub async fn insert_lsn(client: &Client) -> Result<Lsn, CatalogError> {
     Ok(lsn.map_or(Lsn::ZERO, Lsn::from))
 }
 
-/// Whether the transaction's changes may still be hidden from others.
-pub async fn is_in_progress(client: &Client, xid: u32) -> Result<bool, CatalogError> {
+/// Whether changes of one of the transactions may still be hidden from others.
+pub async fn is_in_progress(client: &Client, xids: &[u32]) -> Result<bool, CatalogError> {
     const QUESTION: &str = "a transaction's state";
-    let xid = xid.to_string();
+    let xids: Vec<String> = xids.iter().map(u32::to_string).collect();
     let sql = include_str!("in_progress.sql");
-    let row = super::query_one(client, QUESTION, sql, &[&xid]).await?;
+    let row = super::query_one(client, QUESTION, sql, &[&xids]).await?;
     Cells::new(&row, QUESTION).next()
 }
 

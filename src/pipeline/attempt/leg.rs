@@ -25,6 +25,7 @@ use crate::pipeline::copy::Resumed;
 use crate::pipeline::drift::{self, Looks};
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::planner::Planner;
+use crate::pipeline::reread::Rereader;
 use crate::pipeline::stream::{Past, ReaderEnd, Stream, batch_limits};
 use crate::pipeline::stream_tables::{Restart, Scope, StreamTables};
 use crate::source::{Tail, TailStart};
@@ -185,8 +186,15 @@ impl Leg<'_> {
         let targets = Targets::default();
         let writer = context.writing_client("apply", self.has_replica_role).await?;
         let cancel = writer.cancel_handle();
-        let applier =
-            Applier::new(writer, is_binary, targets.clone(), self.sql(), self.epoch, applied_lsn);
+        let rereader = Rereader::new(Arc::clone(self.source));
+        let applier = Applier::new(
+            writer,
+            is_binary,
+            targets.clone(),
+            Arc::new(rereader.clone()),
+            (self.sql(), self.epoch),
+            applied_lsn,
+        );
         let mut limits = batch_limits(&context.settings);
         let mirror = match &self.course {
             Course::Main(store, record) => {
@@ -203,7 +211,7 @@ impl Leg<'_> {
         };
         let stream = Stream {
             tail,
-            tables: StreamTables::new(planner, scope, targets, looks, is_binary),
+            tables: StreamTables::new(planner, scope, (targets, rereader), looks, is_binary),
             applier,
             mirror,
             board: context.board.clone(),

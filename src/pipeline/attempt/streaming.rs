@@ -28,6 +28,7 @@ use crate::pipeline::lineage::follow_promotion;
 use crate::pipeline::look::Look;
 use crate::pipeline::planner::Planner;
 use crate::pipeline::requests;
+use crate::pipeline::reread::Rereader;
 use crate::pipeline::status::{State, TableState};
 use crate::pipeline::stream::{Past, ReaderEnd, Stream, batch_limits, past};
 use crate::pipeline::stream_tables::{Restart, Scope, StreamTables};
@@ -114,19 +115,26 @@ impl Attempt<'_> {
         let tail = Tail::start(replication, slot, tail_start, &options, keys).await?;
         failpoint::hit(failpoint::STREAM_STARTED).await;
         let targets = Targets::default();
+        let rereader = Rereader::new(Arc::clone(&held.source));
         let writer = context.writing_client("apply", look.has_replica_role).await?;
         let cancel = writer.cancel_handle();
         let applier = Applier::new(
             writer,
             is_binary,
             targets.clone(),
-            context.checkpoint.clone(),
-            held.checkpoint.epoch,
+            Arc::new(rereader.clone()),
+            (context.checkpoint.clone(), epoch),
             start.applied_lsn,
         );
         let stream = Stream {
             tail,
-            tables: StreamTables::new(planner, Scope::default(), targets, looks.clone(), is_binary),
+            tables: StreamTables::new(
+                planner,
+                Scope::default(),
+                (targets, rereader),
+                looks.clone(),
+                is_binary,
+            ),
             applier,
             mirror: Some((Arc::clone(self.store), self.record(&held, &look, start.applied_lsn))),
             board: context.board.clone(),

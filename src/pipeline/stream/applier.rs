@@ -7,10 +7,12 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
 use crate::apply::ApplyError;
+use crate::apply::reread::RereadError;
 use crate::apply::transaction::{Applied, Applier};
 use crate::batch::{Batch, End};
 use crate::failpoint;
 use crate::model::change::Op;
+use crate::model::finding::Side;
 use crate::pg::lsn::Lsn;
 use crate::pipeline::error::{BatchPlace, PipelineError};
 use crate::pipeline::status::{Board, State};
@@ -97,6 +99,17 @@ async fn run(
 
 /// Says which transactions failed, and by which columns their rows are known.
 fn failed(applier: &Applier, batch: &Batch, source: ApplyError) -> PipelineError {
+    let source = match source {
+        // Not the destination's: its connection to the source ended, or the source refused.
+        ApplyError::Reread { source: RereadError::Source(source), .. } => {
+            return PipelineError::Query {
+                side: Side::Source,
+                doing: "reading a row that the destination has lost",
+                source,
+            };
+        }
+        other => other,
+    };
     let transaction_count = match batch.end {
         End::Commit { transaction_count, .. } => transaction_count,
         End::Continues => 1,

@@ -95,6 +95,8 @@ fn old_rows_follow_a_hashed_key() {
     assert_eq!(old, Some(hashed()));
     assert_ne!(new.values()[0], text(SHA256_OF_7));
     assert_eq!(new.values()[1], Value::Unchanged);
+    let asked = plan.unsent(&new);
+    assert_eq!(asked.values(), &[text("8"), Value::Unchanged, Value::Null]);
 }
 
 #[test]

@@ -1,0 +1,245 @@
+//! Net effects: each key at most once, so their rows may be written in any order within a list.
+
+use std::sync::Arc;
+
+use tokio_postgres::error::SqlState;
+
+use super::{Effect, Rows, SET_ROWS_MIN, goes_by_set};
+use crate::apply::conflicts::ConflictKind;
+use crate::apply::error::ApplyError;
+use crate::apply::row_plan::{sent_mask, values_at, values_of};
+use crate::apply::statement::{self, Find, Mask};
+use crate::apply::target::Target;
+use crate::batch::NetEffects;
+use crate::model::row::Row;
+use crate::model::table::Table;
+
+struct Upserted {
+    rows: u64,
+    fresh: u64,
+}
+
+impl<'a> Rows<'_, 'a> {
+    pub(super) async fn net(&mut self, net: &'a NetEffects) -> Result<(), ApplyError> {
+        let target = self.targets.of(&net.table)?;
+        self.deletes(&net.table, &target, &net.removals, false).await?;
+        self.deletes(&net.table, &target, &net.deletes, true).await?;
+        self.updates(&net.table, &target, &net.updates).await?;
+        self.inserts(&net.table, &target, &net.inserts).await
+    }
+
+    async fn deletes(
+        &mut self,
+        table: &Arc<Table>,
+        target: &Arc<Target>,
+        rows: &'a [Row],
+        is_expected: bool,
+    ) -> Result<(), ApplyError> {
+        if rows.len() >= SET_ROWS_MIN {
+            let deleted = self.set_based(target, target.key.clone(), rows, |staging| {
+                statement::delete_staged(target, staging)
+            });
+            let deleted = deleted.await?;
+            if is_expected {
+                let missing = (rows.len() as u64).saturating_sub(deleted);
+                self.conflicts.add(table.id, ConflictKind::DeleteMissing, missing);
+            }
+            return Ok(());
+        }
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let sql = statement::delete_row(target, Find::Key);
+        let statement = self.prepared(target, sql).await?;
+        for row in rows {
+            let effect =
+                if is_expected { Effect::Deleted { table: table.id } } else { Effect::Removed };
+            let values = values_at(target, row, &target.key);
+            self.send(effect, target, &statement, values).await?;
+        }
+        Ok(())
+    }
+
+    /// Updates rows by their keys. Once it returns, those that were missing are there, or were found to be
+    /// gone from the source, too.
+    pub(super) async fn updates(
+        &mut self,
+        table: &Arc<Table>,
+        target: &Arc<Target>,
+        rows: &'a [Row],
+    ) -> Result<(), ApplyError> {
+        // Ordered by first appearance, so that the same batch always gives the same statements.
+        let mut by_mask: Vec<(Mask, Vec<&'a Row>)> = Vec::new();
+        for row in rows {
+            let mask = sent_mask(target, row);
+            match by_mask.iter_mut().find(|(known, _)| *known == mask) {
+                Some((_, rows)) => rows.push(row),
+                None => by_mask.push((mask, vec![row])),
+            }
+        }
+        let all = statement::full_mask(target);
+        for (mask, rows) in by_mask {
+            let goes_by_set = goes_by_set(rows.iter().copied());
+            let is_complete = mask == all && rows.iter().all(|row| row.is_complete());
+            if mask.is_empty() {
+                continue;
+            }
+            if goes_by_set {
+                self.update_set(table, target, mask, &rows, is_complete).await?;
+            } else {
+                self.update_rows(table, target, &mask, &rows, is_complete).await?;
+            }
+        }
+        self.heal_missed(table, target).await
+    }
+
+    async fn update_set(
+        &mut self,
+        table: &Arc<Table>,
+        target: &Arc<Target>,
+        mask: Mask,
+        rows: &[&'a Row],
+        is_complete: bool,
+    ) -> Result<(), ApplyError> {
+        // A partitioned table cannot tell a new row from an old one, so nothing could be counted.
+        if is_complete && target.has_arbiter && !target.is_partitioned {
+            let fresh = self.upsert_set(target, rows).await?.fresh;
+            self.conflicts.add(table.id, ConflictKind::UpdateMissing, fresh);
+            return Ok(());
+        }
+        let mut columns = target.key.clone();
+        columns.extend(mask.iter().filter(|index| !target.key.contains(index)));
+        columns.sort_unstable();
+        let rows: Vec<&Row> = rows.to_vec();
+        let updated = self
+            .set_based_of(target, columns, &rows, |staging| {
+                statement::update_staged(target, staging, &mask)
+            })
+            .await?;
+        if updated < rows.len() as u64 {
+            // Which of them are missing is found one by one; to set the same values again changes nothing.
+            self.update_rows(table, target, &mask, &rows, false).await?;
+        }
+        Ok(())
+    }
+
+    async fn update_rows(
+        &mut self,
+        table: &Arc<Table>,
+        target: &Arc<Target>,
+        mask: &[usize],
+        rows: &[&'a Row],
+        is_complete: bool,
+    ) -> Result<(), ApplyError> {
+        let sql = if is_complete {
+            statement::update_or_insert_row(target, mask, Find::Key)
+        } else {
+            statement::update_row(target, mask, Find::Key)
+        };
+        let statement = self.prepared(target, sql).await?;
+        for &row in rows {
+            let (mut values, effect) = if is_complete {
+                (values_of(target, row), Effect::UpdatedOrInserted { table: table.id })
+            } else {
+                (values_at(target, row, mask), Effect::Updated { row })
+            };
+            values.extend(values_at(target, row, &target.key));
+            self.send(effect, target, &statement, values).await?;
+        }
+        Ok(())
+    }
+
+    async fn inserts(
+        &mut self,
+        table: &Arc<Table>,
+        target: &Arc<Target>,
+        rows: &'a [Row],
+    ) -> Result<(), ApplyError> {
+        if goes_by_set(rows) {
+            return self.insert_set(table, target, rows).await;
+        }
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let statement = self.prepared(target, statement::insert_row(target)).await?;
+        for row in rows {
+            self.insert_one(table.id, target, &statement, row).await?;
+        }
+        Ok(())
+    }
+
+    /// Copies the rows straight into the table; where a key exists after all, goes back and lets
+    /// the newer rows win.
+    pub(super) async fn insert_set(
+        &mut self,
+        table: &Arc<Table>,
+        target: &Arc<Target>,
+        rows: &'a [Row],
+    ) -> Result<(), ApplyError> {
+        let doing = |source| ApplyError::Transaction { doing: "setting a savepoint", source };
+        self.settle().await?;
+        let all: Vec<usize> = (0..target.columns.len()).collect();
+        let rows: Vec<&Row> = rows.iter().collect();
+        if !target.has_arbiter {
+            self.writer.copy(&target.name.sql(), target, &all, &rows).await?;
+            return Ok(());
+        }
+        self.client.batch_execute("SAVEPOINT copied").await.map_err(doing)?;
+        match self.writer.copy(&target.name.sql(), target, &all, &rows).await {
+            Ok(_) => self.client.batch_execute("RELEASE copied").await.map_err(doing),
+            Err(ApplyError::Table { source, .. })
+                if source.code() == Some(&SqlState::UNIQUE_VIOLATION) =>
+            {
+                let back = "ROLLBACK TO copied; RELEASE copied";
+                self.client.batch_execute(back).await.map_err(doing)?;
+                let upserted = self.upsert_set(target, &rows).await?;
+                let existing = upserted.rows.saturating_sub(upserted.fresh);
+                self.conflicts.add(table.id, ConflictKind::InsertExists, existing);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn upsert_set(
+        &mut self,
+        target: &Arc<Target>,
+        rows: &[&Row],
+    ) -> Result<Upserted, ApplyError> {
+        self.settle().await?;
+        let rejected = |source| ApplyError::Table { table: target.name.clone(), source };
+        let all: Vec<usize> = (0..target.columns.len()).collect();
+        let staging = self.writer.stage(target, &all, rows).await?;
+        let sql = statement::upsert_staged(target, &staging);
+        let statement = self.prepared(target, sql).await?;
+        let row = self.client.query_one(&statement, &[]).await.map_err(rejected)?;
+        let count = |column| u64::try_from(row.get::<_, i64>(column)).unwrap_or(0);
+        Ok(Upserted { rows: count(0), fresh: count(1) })
+    }
+
+    async fn set_based(
+        &mut self,
+        target: &Arc<Target>,
+        columns: Vec<usize>,
+        rows: &[Row],
+        sql: impl Fn(&str) -> String,
+    ) -> Result<u64, ApplyError> {
+        let rows: Vec<&Row> = rows.iter().collect();
+        self.set_based_of(target, columns, &rows, sql).await
+    }
+
+    /// Stages the rows' columns and runs the statement over them.
+    async fn set_based_of(
+        &mut self,
+        target: &Arc<Target>,
+        columns: Vec<usize>,
+        rows: &[&Row],
+        sql: impl Fn(&str) -> String,
+    ) -> Result<u64, ApplyError> {
+        self.settle().await?;
+        let rejected = |source| ApplyError::Table { table: target.name.clone(), source };
+        let staging = self.writer.stage(target, &columns, rows).await?;
+        let statement = self.prepared(target, sql(&staging)).await?;
+        self.client.execute(&statement, &[]).await.map_err(rejected)
+    }
+}
