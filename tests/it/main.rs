@@ -48,6 +48,8 @@ mod operations;
 mod preflight;
 /// What publications send, and what happens when that changes.
 mod publications;
+/// Random changes over random tables, by way of every batch and of the servers themselves.
+mod random_changes;
 /// Rows that the destination does not take.
 mod rejected;
 /// Kills, restarts and cuts in every phase.

@@ -4,42 +4,7 @@
 //! well, so a seed repeats the order of the faults and their measures, and not the interleaving.
 
 use crate::support::proxy::Direction;
-
-/// SplitMix64: small, quick, the same everywhere.
-#[derive(Clone, Debug)]
-pub(super) struct Random(u64);
-
-impl Random {
-    /// One of its own for each part, so that one part's draws do not move another's.
-    pub(super) fn part(seed: u64, name: &str) -> Self {
-        let mixed = name.bytes().fold(seed, |sum, byte| {
-            (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23)
-        });
-        Self(mixed)
-    }
-
-    pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Both ends included.
-    pub(super) fn between(&mut self, least: u64, most: u64) -> u64 {
-        least + self.next() % (most - least + 1)
-    }
-
-    pub(super) fn one_in(&mut self, count: u64) -> bool {
-        self.next().is_multiple_of(count)
-    }
-
-    pub(super) fn of<T: Copy>(&mut self, choices: &[T]) -> T {
-        let count = choices.len() as u64;
-        choices[usize::try_from(self.next() % count).expect("an index")]
-    }
-}
+use crate::support::random::Random;
 
 /// A server, or the link to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

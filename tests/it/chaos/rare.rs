@@ -1,6 +1,6 @@
 //! What happens now and then: large transactions, TRUNCATE, new columns, new tables.
 
-use super::plan::Random;
+use crate::support::random::Random;
 
 /// New columns and new tables a run may have; each new table is a copy of its own.
 const GROWTH_MAX: u64 = 6;

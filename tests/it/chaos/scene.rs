@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::invariants::MEMORY_MIB;
-use super::plan::{Random, Side};
+use super::plan::Side;
 use super::record::Record;
 use super::workload::{PEOPLE_STEPS, TABLES};
 use crate::support::agent::Agent;
 use crate::support::cluster::{Cluster, Spec};
 use crate::support::proxy::{Behavior, Proxy};
+use crate::support::random::Random;
 
 /// Little WAL is kept beyond what the slot asks for, checkpoints are frequent, and a dead peer is
 /// noticed before a long stall ends.

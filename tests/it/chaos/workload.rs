@@ -11,10 +11,10 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 use tokio_util::sync::CancellationToken;
 
-use super::plan::Random;
 use super::rare;
 use super::record::Record;
 use crate::support::database::Database;
+use crate::support::random::Random;
 use crate::support::wait;
 
 /// Whatever is there before the agent starts.

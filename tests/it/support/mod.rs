@@ -14,6 +14,7 @@ pub(crate) mod monitor;
 pub(crate) mod pooler;
 pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod random;
 pub(crate) mod small_disk;
 pub(crate) mod wait;
 pub(crate) mod workload;
