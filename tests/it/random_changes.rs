@@ -17,7 +17,7 @@ use crate::support::wait;
 use changes::transaction;
 use tables::{KINDS, Table};
 
-const TRANSACTIONS_A_ROUND: usize = 150;
+const TRANSACTIONS_A_ROUND: usize = 300;
 
 /// More transactions fail than this (one in so many), and the changes are not worth much.
 const FAILED_ONE_IN: usize = 3;
@@ -62,7 +62,10 @@ impl Ways {
             (database, agent.set("apply.max_batch_rows", rows))
         };
         let mut one_by_one = agent("one_by_one", "1");
-        let mut at_once = agent("at_once", "1000000");
+        let (database, at_once) = agent("at_once", "1000000");
+        // All of a round is read while the agent is held, and becomes one batch.
+        let at_once = at_once.text("limits.memory", "1GiB").text("apply.max_batch_bytes", "256MiB");
+        let mut at_once = (database, at_once);
         tokio::join!(one_by_one.1.start_and_stream(), at_once.1.start_and_stream());
         Ways { source, one_by_one, at_once, built_in, _destination: destination }
     }

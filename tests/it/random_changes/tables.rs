@@ -156,7 +156,7 @@ pub(super) fn large(random: &mut Random, k: &str) -> String {
         _ => format!(
             "repeat(md5((({k}) + {})::text), {})",
             random.next() % 100_000,
-            random.between(80, 300)
+            random.between(75, 120)
         ),
     }
 }
@@ -168,7 +168,7 @@ pub(super) fn json(random: &mut Random, k: &str) -> String {
         _ => format!(
             "jsonb_build_object('k', (SELECT string_agg(md5((i + ({k}))::text), '') \
              FROM generate_series(1, {}) AS i))",
-            random.between(80, 200)
+            random.between(75, 120)
         ),
     }
 }
