@@ -51,8 +51,8 @@ fn delete_unsettable(target: &Target, staged: &str) -> Option<String> {
     }
     let is_same_key = target
         .key_columns()
-        .map(|column| identifier(&column.name))
-        .map(|name| format!("d.{name} = s.{name}"))
+        .map(|column| (identifier(&column.name), &column.equality))
+        .map(|(name, equals)| format!("d.{name} {equals} s.{name}"))
         .collect::<Vec<_>>()
         .join(" AND ");
     Some(format!(
@@ -114,6 +114,7 @@ mod tests {
             type_name: "integer".to_owned(),
             value_index: index,
             is_identity_always: identity.contains(&index),
+            equality: "=".to_owned(),
         };
         Target {
             name: QualifiedName::new("public", "t"),

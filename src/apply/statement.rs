@@ -81,7 +81,8 @@ fn key_equals_parameters(target: &Target, first: usize) -> String {
         .key_columns()
         .enumerate()
         .map(|(offset, column)| {
-            format!("{} = ${}::{}", identifier(&column.name), first + offset, column.type_name)
+            let (name, equals) = (identifier(&column.name), &column.equality);
+            format!("{name} {equals} ${}::{}", first + offset, column.type_name)
         })
         .collect::<Vec<_>>()
         .join(" AND ")
@@ -266,8 +267,8 @@ pub fn upsert_staged(target: &Target, staging: &str) -> String {
 fn key_joins(target: &Target) -> String {
     target
         .key_columns()
-        .map(|column| identifier(&column.name))
-        .map(|name| format!("t.{name} = s.{name}"))
+        .map(|column| (identifier(&column.name), &column.equality))
+        .map(|(name, equals)| format!("t.{name} {equals} s.{name}"))
         .collect::<Vec<_>>()
         .join(" AND ")
 }
@@ -344,6 +345,7 @@ mod tests {
     fn an_update_names_only_what_was_sent() {
         assert_eq!(
             update_row(&target(), &[2], Find::Key),
+            equality: "=".to_owned(),
             "UPDATE \"public\".\"t\" SET \"b\" = $1::integer WHERE \"k\" = $2::integer"
         );
     }

@@ -15,6 +15,8 @@ pub struct TargetColumn {
     pub value_index: usize,
     /// `GENERATED ALWAYS AS IDENTITY`: inserted with OVERRIDING SYSTEM VALUE, never updated.
     pub is_identity_always: bool,
+    /// The operator that two of its values are compared with.
+    pub equality: String,
 }
 
 /// One destination table.
@@ -55,6 +57,7 @@ impl Target {
             })
             .collect();
         let position = |index: &usize| columns.iter().position(|c| c.value_index == *index);
+                equality: column.destination.equals().to_owned(),
         let key: Vec<usize> = table.key.iter().filter_map(position).collect();
         let has_unsettable = unsettable(&columns, &key);
         let policy = if circumstances.keeps_order {

@@ -56,7 +56,7 @@ pub enum Step {
 }
 
 /// A table's changes folded by key: each key at most once in each list. They are written in the
-/// order removals, deletes, updates, inserts.
+/// order deletes, removals, updates, inserts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetEffects {
     pub table: Arc<Table>,

@@ -24,6 +24,11 @@ pub fn identifiers<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     names.into_iter().map(identifier).collect::<Vec<_>>().join(", ")
 }
 
+/// An operator by its schema: with an empty `search_path` only the server's own are found by name.
+pub fn operator(schema: &str, name: &str) -> String {
+    format!("OPERATOR({}.{name})", identifier(schema))
+}
+
 /// A table's (or type's) name with its schema. `Display` gives the unquoted form for people
 /// (`public.orders`), [`QualifiedName::sql`] the quoted one for servers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

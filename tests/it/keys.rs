@@ -1,5 +1,7 @@
 //! Keys that are deleted, inserted again, moved and swapped, also within one batch.
 
+mod equal;
+
 use crate::support::agent::Agent;
 use crate::support::cluster::pair;
 use crate::support::compare::assert_same;

@@ -22,8 +22,10 @@ struct Upserted {
 impl<'a> Rows<'_, 'a> {
     pub(super) async fn net(&mut self, net: &'a NetEffects) -> Result<(), ApplyError> {
         let target = self.targets.of(&net.table)?;
-        self.deletes(&net.table, &target, &net.removals, false).await?;
+        // Rows that were there go first: a removal's key may be equal to theirs without being the
+        // same bytes, and would find them.
         self.deletes(&net.table, &target, &net.deletes, true).await?;
+        self.deletes(&net.table, &target, &net.removals, false).await?;
         self.updates(&net.table, &target, &net.updates).await?;
         self.inserts(&net.table, &target, &net.inserts).await
     }

@@ -56,6 +56,8 @@ pub struct ColumnInfo {
     /// What a container or domain is made of, with names; empty for a scalar type. Two types with
     /// one name and one shape have one binary form.
     pub type_shape: String,
+    /// The operator by which the type's indexes know equal keys, where it is not the server's own `=`.
+    pub equality: Option<String>,
     pub not_null: bool,
     /// `pg_get_expr` of the default (not of a generated column), under an empty search path.
     pub default: Option<String>,
@@ -155,6 +157,13 @@ pub struct TableInfo {
     pub is_heap: bool,
 }
 
+impl ColumnInfo {
+    /// What two values of the column are compared with.
+    pub fn equals(&self) -> &str {
+        self.equality.as_deref().unwrap_or("=")
+    }
+}
+
 impl TableInfo {
     pub fn column(&self, name: &str) -> Option<&ColumnInfo> {
         self.columns.iter().find(|column| column.name == name)
@@ -211,6 +220,7 @@ pub(crate) mod fixture {
             has_binary: true,
             type_shape: String::new(),
             not_null: false,
+            equality: None,
             default: None,
             identity: Identity::No,
             generated: Generated::No,

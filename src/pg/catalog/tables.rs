@@ -9,7 +9,7 @@ use super::table_info::{
     ColumnInfo, Generated, Identity, IndexInfo, RelationKind, SequenceInfo, TableInfo,
 };
 use super::{CatalogError, Cells, ReplicaIdentity, query};
-use crate::pg::ident::QualifiedName;
+use crate::pg::ident::{QualifiedName, operator};
 use crate::pg::oid::{Oid, is_reg_type};
 
 /// Which tables.
@@ -158,6 +158,7 @@ async fn read_columns(client: &Client, oids: &[Oid]) -> Result<ByTable<ColumnInf
         if let Some(form) = forms.get(&column.type_oid) {
             column.has_binary = form.has_binary;
             column.type_shape.clone_from(&form.shape);
+            column.equality.clone_from(&form.equality);
         }
     }
     Ok(columns)
@@ -178,6 +179,7 @@ fn column(row: &Row, question: &'static str) -> Result<(Oid, ColumnInfo), Catalo
         type_kind: cells.next_char()?,
         has_binary: false,
         type_shape: String::new(),
+        equality: None,
         not_null: cells.next()?,
         default: cells.next()?,
         identity: match cells.next_char()? {
@@ -208,6 +210,7 @@ fn column(row: &Row, question: &'static str) -> Result<(Oid, ColumnInfo), Catalo
 struct TypeForm {
     has_binary: bool,
     shape: String,
+    equality: Option<String>,
 }
 
 async fn read_types(
@@ -222,7 +225,12 @@ async fn read_types(
         let has_functions: bool = cells.next()?;
         let parts: Vec<Oid> = cells.next()?;
         let has_binary = has_functions && !parts.into_iter().any(is_reg_type);
-        Ok((oid, TypeForm { has_binary, shape: cells.next()? }))
+        let shape = cells.next()?;
+        let equality = match (cells.next::<Option<String>>()?, cells.next::<Option<String>>()?) {
+            (Some(schema), Some(name)) => Some(operator(&schema, &name)),
+            _ => None,
+        };
+        Ok((oid, TypeForm { has_binary, shape, equality }))
     };
     rows.iter().map(form).collect()
 }

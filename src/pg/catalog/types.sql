@@ -1,4 +1,5 @@
--- $1 oid[]: types. What each one is made of, down to the built-in types.
+-- $1 oid[]: types. What each one is made of, down to the built-in types, and the operator by which
+-- its indexes know equal keys, where that is not one of the server's own.
 WITH RECURSIVE made_of (root, type, path) AS (
     SELECT w.oid, w.oid, ''::pg_catalog.text COLLATE "C"
       FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS w (oid)
@@ -27,8 +28,22 @@ SELECT m.root,
        array_agg(DISTINCT m.type),
        coalesce(string_agg(m.path || ':' || n.nspname || '.' || t.typname, ','
                            ORDER BY m.path COLLATE "C", m.type)
-                FILTER (WHERE m.path <> ''), '')
+                FILTER (WHERE m.path <> ''), ''),
+       -- The operator of the type itself, or of what a domain is over.
+       min(e.schema) FILTER (WHERE m.path = repeat('=', length(m.path))),
+       min(e.operator) FILTER (WHERE m.path = repeat('=', length(m.path)))
   FROM made_of m
   JOIN pg_catalog.pg_type t ON t.oid = m.type
   JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+  LEFT JOIN LATERAL (
+       SELECT en.nspname::pg_catalog.text AS schema, o.oprname::pg_catalog.text AS operator
+         FROM pg_catalog.pg_opclass c
+         JOIN pg_catalog.pg_am am ON am.oid = c.opcmethod AND am.amname = 'btree'
+         JOIN pg_catalog.pg_amop a
+           ON a.amopfamily = c.opcfamily AND a.amopstrategy = 3
+          AND a.amoplefttype = c.opcintype AND a.amoprighttype = c.opcintype
+         JOIN pg_catalog.pg_operator o ON o.oid = a.amopopr
+         JOIN pg_catalog.pg_namespace en ON en.oid = o.oprnamespace
+        WHERE c.opcintype = t.oid AND c.opcdefault AND en.nspname <> 'pg_catalog'
+       ) AS e ON true
  GROUP BY m.root

@@ -216,13 +216,23 @@ impl Preparation<'_> {
     }
 }
 
-/// Source columns of the target's key, with their types, both as SQL; `None` where a step makes one of
-/// them another.
-fn source_key(info: &TableInfo, plan: &TablePlan) -> Option<Vec<(String, String)>> {
+/// A source column of the target's key, as SQL.
+struct KeyColumn {
+    name: String,
+    type_name: String,
+    equals: String,
+}
+
+/// Source columns of the target's key; `None` where a step makes one of them another.
+fn source_key(info: &TableInfo, plan: &TablePlan) -> Option<Vec<KeyColumn>> {
     let columns = plan.target.key_columns().map(|column| {
         let passed = plan.transform.passed_column(column.value_index)?;
         let source = info.column(&passed.name)?;
-        Some((identifier(&source.name), source.type_name.clone()))
+        Some(KeyColumn {
+            name: identifier(&source.name),
+            type_name: source.type_name.clone(),
+            equals: source.equals().to_owned(),
+        })
     });
     columns.collect()
 }
@@ -230,16 +240,28 @@ fn source_key(info: &TableInfo, plan: &TablePlan) -> Option<Vec<(String, String)
 /// The conditions by which the rows of these keys are read, each for at most [`KEYS_AT_ONCE`] of them.
 pub(super) fn key_conditions(info: &TableInfo, plan: &TablePlan, keys: &[Key]) -> Vec<String> {
     let Some(columns) = source_key(info, plan) else { return Vec::new() };
-    let names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
+    let aliases: Vec<String> =
+        (1..=columns.len()).map(|number| format!("sync_agent_key_{number}")).collect();
+    let matches: Vec<String> = columns
+        .iter()
+        .zip(&aliases)
+        .map(|(column, alias)| format!("{} {} {alias}", column.name, column.equals))
+        .collect();
     let row = |key: &Key| {
         let values = key.iter().zip(&columns);
-        let values: Vec<String> =
-            values.map(|(value, (_, of))| format!("{}::{of}", literal(value))).collect();
+        let values: Vec<String> = values
+            .map(|(value, column)| format!("{}::{}", literal(value), column.type_name))
+            .collect();
         format!("({})", values.join(", "))
     };
     let condition = |keys: &[Key]| {
         let rows: Vec<String> = keys.iter().map(row).collect();
-        format!("({}) IN (VALUES {})", names.join(", "), rows.join(", "))
+        format!(
+            "EXISTS (SELECT FROM (VALUES {}) AS sync_agent_keys ({}) WHERE {})",
+            rows.join(", "),
+            aliases.join(", "),
+            matches.join(" AND ")
+        )
     };
     keys.chunks(KEYS_AT_ONCE).map(condition).collect()
 }

@@ -5,6 +5,7 @@
 //! waits without a deadline; every deadline and the only pause between two looks are in [`wait`].
 
 pub(crate) mod agent;
+pub(crate) mod both_ways;
 pub(crate) mod cluster;
 pub(crate) mod compare;
 pub(crate) mod database;
