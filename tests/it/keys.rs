@@ -1,6 +1,7 @@
 //! Keys that are deleted, inserted again, moved and swapped, also within one batch.
 
 mod equal;
+mod whole;
 
 use crate::support::agent::Agent;
 use crate::support::cluster::pair;

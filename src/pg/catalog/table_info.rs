@@ -182,7 +182,8 @@ impl TableInfo {
         let index = match self.identity {
             ReplicaIdentity::Nothing => None,
             ReplicaIdentity::Default => self.primary_key().filter(usable),
-            ReplicaIdentity::Full => self.primary_key(),
+            // A deferrable key may be in two rows at once inside a transaction.
+            ReplicaIdentity::Full => self.primary_key().filter(usable),
             ReplicaIdentity::Index => {
                 self.indexes.iter().find(|index| index.is_replica_identity).filter(usable)
             }
@@ -320,6 +321,7 @@ mod tests {
         assert!(!table.has_usable_identity());
         table.identity = ReplicaIdentity::Full;
         assert!(table.has_usable_identity());
+        assert!(table.key_columns().is_empty(), "its rows are found by all their values");
     }
 
     #[test]
