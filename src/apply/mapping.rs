@@ -52,7 +52,7 @@ pub struct Mapping {
     pub has_foreign_keys: bool,
     /// The destination keeps columns of its own that no value is sent for: a row that is deleted and
     /// inserted again would lose them.
-    pub has_unmapped_columns: bool,
+    pub own_columns: Vec<String>,
 }
 
 impl Mapping {
@@ -160,9 +160,14 @@ impl Mapping {
             has_extra_unique: destination.indexes.iter().any(|index| !is_arbiter(index)),
             has_deferrable: destination.indexes.iter().any(|index| !index.is_immediate),
             has_foreign_keys: destination.has_foreign_keys,
-            has_unmapped_columns: destination.columns.iter().any(|column| {
-                column.generated == Generated::No && source.column_index(&column.name).is_none()
-            }),
+            own_columns: destination
+                .columns
+                .iter()
+                .filter(|column| {
+                    column.generated == Generated::No && source.column_index(&column.name).is_none()
+                })
+                .map(|column| column.name.clone())
+                .collect(),
             key: key.iter().map(|&column| column.to_owned()).collect(),
             arbiter,
         })
@@ -436,11 +441,11 @@ mod tests {
         let id = column("id", "integer", INT4);
         let own = |column: ColumnInfo| {
             let to = table("t", vec![id.clone(), column], vec![primary_key(&["id"])]);
-            map(&[&id], &to).expect("it fits").has_unmapped_columns
+            map(&[&id], &to).expect("it fits").own_columns
         };
-        assert!(own(column("own", "text", TEXT)));
+        assert_eq!(own(column("own", "text", TEXT)), ["own"]);
         let stored = ColumnInfo { generated: Generated::Stored, ..column("g", "text", TEXT) };
-        assert!(!own(stored), "the server makes it again");
+        assert!(own(stored).is_empty(), "the server makes it again");
     }
 
     #[test]

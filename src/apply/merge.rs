@@ -119,6 +119,7 @@ mod tests {
         Target {
             name: QualifiedName::new("public", "t"),
             columns: (0..3).map(column).collect(),
+            own_columns: Vec::new(),
             key: vec![1],
             has_arbiter: true,
             is_partitioned: false,

@@ -140,7 +140,11 @@ fn plan_replace<'a>(target: &Target, find: Find, before: &'a Row, new: &'a Row) 
     sent.retain(|&index| !value_of(target, new, index).is_unchanged());
     let mut values = values_at(target, new, &sent);
     values.extend(found_values(target, find, before));
-    Planned { shape: Shape::Replace { sent, find }, values, effect: PlannedEffect::Update(new) }
+    let effect = match sent.len() == target.columns.len() {
+        true => PlannedEffect::UpdateOrInsert,
+        false => PlannedEffect::Update(new),
+    };
+    Planned { shape: Shape::Replace { sent, find }, values, effect }
 }
 
 fn find_by(target: &Target) -> Find {

@@ -157,34 +157,69 @@ pub fn update_or_insert_row(target: &Target, mask: &[usize], find: Find) -> Stri
     )
 }
 
-/// Deletes the row and inserts it anew, for what no UPDATE may set (`GENERATED ALWAYS AS IDENTITY`).
-/// Values that `sent` does not name are the deleted row's; where all are sent, the row is inserted
-/// even if none was found. The parameters are the sent columns' values.
+/// Updates a row of a table with columns that no UPDATE may set (`GENERATED ALWAYS AS IDENTITY`):
+/// in place where these stay as they are, else as a delete and an insert. Values that `sent` does
+/// not name are the deleted row's. The parameters are the sent columns' values.
+///
+/// Where all are sent, the row is inserted even if none was found, and the rows inserted so are
+/// counted; else the rows updated are.
 pub fn replace_row(target: &Target, sent: &[usize], find: Find) -> String {
-    let values = (0..target.columns.len())
-        .map(|index| match sent.iter().position(|&column| column == index) {
-            Some(place) => typed(target, index, place + 1),
-            None => format!("gone.{}", identifier(&target.columns[index].name)),
-        })
+    let table = target.name.sql();
+    let found = finding(target, find, sent.len() + 1);
+    let parameter = |index: usize| {
+        let place = sent.iter().position(|&column| column == index)?;
+        Some(typed(target, index, place + 1))
+    };
+    let assigned = |is_identity: bool, between: &str| {
+        let column = |&index: &usize| {
+            let column = &target.columns[index];
+            let parameter =
+                parameter(index).filter(|_| column.is_identity_always == is_identity)?;
+            Some(format!("{} = {parameter}", identifier(&column.name)))
+        };
+        sent.iter().filter_map(column).collect::<Vec<_>>().join(between)
+    };
+    let (set, same) = (assigned(false, ", "), assigned(true, " AND "));
+    let kept = match set.is_empty() {
+        true => format!("SELECT 1 FROM {table} WHERE {found} AND {same}"),
+        false => format!("UPDATE {table} SET {set} WHERE {found} AND {same} RETURNING 1"),
+    };
+    let own = target.own_columns.iter().map(|name| identifier(name));
+    let names = target.columns.iter().map(|column| identifier(&column.name));
+    let kept_columns = names.clone().chain(own.clone()).collect::<Vec<_>>().join(", ");
+    let of_gone = |name: String| format!("gone.{name}");
+    let values = names
+        .enumerate()
+        .map(|(index, name)| parameter(index).unwrap_or_else(|| of_gone(name)))
+        .chain(own.map(of_gone))
         .collect::<Vec<_>>()
         .join(", ");
-    let from = if sent.len() == target.columns.len() {
-        "(SELECT 1) AS one LEFT JOIN gone ON true"
-    } else {
-        "gone"
-    };
-    format!(
-        "WITH gone AS (DELETE FROM {table} WHERE {found} RETURNING *) \
-         INSERT INTO {table} ({columns}){overriding} SELECT {values} FROM {from}",
-        table = target.name.sql(),
-        found = finding(target, find, sent.len() + 1),
-        columns = column_list(&target.columns),
-        overriding = overriding(target),
-    )
+    let insert = format!("INSERT INTO {table} ({kept_columns}) OVERRIDING SYSTEM VALUE");
+    let mut sql = format!(
+        "WITH kept AS ({kept}), \
+         gone AS (DELETE FROM {table} WHERE {found} AND NOT EXISTS (SELECT 1 FROM kept) RETURNING *), \
+         moved AS ({insert} SELECT {values} FROM gone RETURNING 1) "
+    );
+    sql.push_str(&match sent.len() == target.columns.len() {
+        true => format!(
+            "INSERT INTO {table} ({}) OVERRIDING SYSTEM VALUE SELECT {} \
+             WHERE NOT EXISTS (SELECT 1 FROM kept) AND NOT EXISTS (SELECT 1 FROM gone)",
+            column_list(&target.columns),
+            (0..target.columns.len()).filter_map(parameter).collect::<Vec<_>>().join(", "),
+        ),
+        false => "SELECT 1 FROM kept UNION ALL SELECT 1 FROM moved".to_owned(),
+    });
+    sql
 }
 
 pub fn delete_row(target: &Target, find: Find) -> String {
     format!("DELETE FROM {} WHERE {}", target.name.sql(), finding(target, find, 1))
+}
+
+/// Whether a cast to text gives the text that the type is stored and sent as. Types of users may
+/// have another cast; that of `bpchar` drops blanks at the end, which count where no length is set.
+fn is_cast_exact(type_name: &str) -> bool {
+    !type_name.contains('.') && !type_name.contains("bpchar")
 }
 
 fn one_equal_row(target: &Target, first: usize) -> String {
@@ -200,6 +235,8 @@ fn one_equal_row(target: &Target, first: usize) -> String {
         })
         .collect::<Vec<_>>()
         .join(" AND ");
+    // Rows of a table without columns are all the same.
+    let equal = if equal.is_empty() { "true".to_owned() } else { equal };
     let table = target.name.sql();
     if target.is_partitioned {
         // A ctid names a row of one partition only.
@@ -218,12 +255,6 @@ pub fn full_mask(target: &Target) -> Mask {
 /// Creates a staging table with the columns of `mask`, as the destination types them.
 pub fn create_staging(target: &Target, staging: &str, mask: &[usize]) -> String {
     format!(
-/// Whether a cast to text gives the text that the type is stored and sent as. Types of users may
-/// have another cast; that of `bpchar` drops blanks at the end, which count where no length is set.
-fn is_cast_exact(type_name: &str) -> bool {
-    !type_name.contains('.') && !type_name.contains("bpchar")
-}
-
         "CREATE TEMPORARY TABLE {} ON COMMIT DELETE ROWS AS SELECT {} FROM {} WITH NO DATA",
         identifier(staging),
         column_list(mask.iter().map(|&index| &target.columns[index])),
@@ -235,8 +266,6 @@ fn is_cast_exact(type_name: &str) -> bool {
 pub fn staging_name(staging: &str) -> String {
     format!("pg_temp.{}", identifier(staging))
 }
-    // Rows of a table without columns are all the same.
-    let equal = if equal.is_empty() { "true".to_owned() } else { equal };
 
 /// Loads rows of the columns in `mask`, by position.
 pub fn copy_in(table: &str, target: &Target, mask: &[usize], is_binary: bool) -> String {
@@ -316,6 +345,7 @@ mod tests {
             type_name: "integer".to_owned(),
             value_index,
             is_identity_always: false,
+            equality: "=".to_owned(),
         }
     }
 
@@ -323,6 +353,7 @@ mod tests {
         Target {
             name: QualifiedName::new("public", "t"),
             columns: vec![column("a", 0), column("k", 1), column("b", 2)],
+            own_columns: Vec::new(),
             key: vec![1],
             has_arbiter: true,
             is_partitioned: false,
@@ -355,7 +386,6 @@ mod tests {
     fn an_update_names_only_what_was_sent() {
         assert_eq!(
             update_row(&target(), &[2], Find::Key),
-            equality: "=".to_owned(),
             "UPDATE \"public\".\"t\" SET \"b\" = $1::integer WHERE \"k\" = $2::integer"
         );
     }

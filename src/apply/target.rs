@@ -24,6 +24,9 @@ pub struct TargetColumn {
 pub struct Target {
     pub name: QualifiedName,
     pub columns: Vec<TargetColumn>,
+    /// The destination's own columns, which no value is sent for: a row that is written as a delete
+    /// and an insert keeps them.
+    pub own_columns: Vec<String>,
     /// Positions in `columns` that identify a row; empty where nothing does.
     pub key: Vec<usize>,
     /// A valid, immediate, non-partial unique index stands on exactly the key: ON CONFLICT may name it.
@@ -54,10 +57,10 @@ impl Target {
                 type_name: column.destination.base_type_name.clone(),
                 value_index: column.value_index,
                 is_identity_always: column.is_identity_always(),
+                equality: column.destination.equals().to_owned(),
             })
             .collect();
         let position = |index: &usize| columns.iter().position(|c| c.value_index == *index);
-                equality: column.destination.equals().to_owned(),
         let key: Vec<usize> = table.key.iter().filter_map(position).collect();
         let has_unsettable = unsettable(&columns, &key);
         let policy = if circumstances.keeps_order {
@@ -72,6 +75,7 @@ impl Target {
         Target {
             name: mapping.destination.clone(),
             columns,
+            own_columns: mapping.own_columns.clone(),
             key,
             has_arbiter: mapping.arbiter.is_ok(),
             is_partitioned: mapping.is_partitioned,

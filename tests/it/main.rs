@@ -12,6 +12,8 @@ mod catalog;
 mod chaos;
 /// Bad input, and the verbs that end by themselves.
 mod cli;
+/// Columns of every number, order and kind.
+mod columns;
 /// Settings that change between two runs.
 mod config_change;
 /// Passwords, hosts, refusals, pinned sessions.
