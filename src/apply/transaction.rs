@@ -30,6 +30,10 @@ use crate::pg::client::Client;
 use crate::pg::ident::QualifiedName;
 use crate::pg::lsn::Lsn;
 
+/// What may be deferred is checked at the end: one statement of the source is several here, and
+/// between them two rows may hold one value, or a row refer to one that is still to come.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET CONSTRAINTS ALL DEFERRED";
+
 /// What a committed destination transaction reached.
 #[derive(Debug)]
 pub struct Applied {
@@ -166,8 +170,7 @@ impl Applier {
         let check = check.map_err(preparing)?;
         let name = self.checkpoint.pipeline.clone();
         let epoch = self.epoch;
-        let begin = client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE");
-        pipeline.push(Effect::Control, control("beginning a transaction", begin)).await;
+        pipeline.push(Effect::Control, control("beginning", client.batch_execute(BEGIN))).await;
         let locking = {
             let name = name.clone();
             async move { client.query_one(&lock, &[&name]).await.map(drop) }
