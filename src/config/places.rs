@@ -65,6 +65,11 @@ impl Places {
         if self.0.contains_key(&path.to_string()) { self.at(&path) } else { self.table(index) }
     }
 
+    /// The place of a `[[table]]`'s key.
+    pub fn table_key(&self, index: usize) -> String {
+        self.at(&Path::of(&["table"]).index(index).key("key"))
+    }
+
     fn at(&self, path: &Path) -> String {
         let key = path.to_string();
         match self.0.get(&key) {

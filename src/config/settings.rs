@@ -151,6 +151,8 @@ pub struct TableSettings {
     pub new_columns: Option<NewColumns>,
     pub on_truncate: Option<OnTruncate>,
     pub create_tables: Option<bool>,
+    /// Source columns that identify a row at the destination; `None`: the replica identity's.
+    pub key: Option<Vec<String>>,
     /// `None`: columns not named pass, but where the table [`is_masked`](Self::is_masked), a
     /// column that is new at the source halts before any of its values leaves our memory.
     pub unlisted: Option<Unlisted>,

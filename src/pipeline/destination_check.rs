@@ -12,6 +12,7 @@ use crate::model::finding::{Finding, Side};
 use crate::pg::catalog::{self, ServerFacts, TableFilter, TableInfo};
 use crate::pg::client::Client;
 use crate::pg::ident::QualifiedName;
+use crate::pipeline::chosen_key;
 use crate::pipeline::context::Context;
 use crate::pipeline::copy::create::{Sides, request as structure_request};
 use crate::pipeline::error::PipelineError;
@@ -59,6 +60,13 @@ pub async fn findings(
     let mut misfits = Vec::new();
     for (source, name) in subject.tables.iter().zip(names) {
         let existing = existing.remove(&name);
+        let asked = chosen_key::Asked {
+            settings: settings.table(&source.name),
+            source,
+            is_missing: existing.is_none(),
+            is_copy_only: subject.is_copy_only,
+        };
+        misfits.extend(chosen_key::findings(asked));
         let description = Arc::new(describe(source));
         let transform = match planner.transform(&description, source, existing.as_ref()) {
             Ok(transform) => transform,

@@ -11,6 +11,7 @@ pub mod backfill;
 pub mod backoff;
 pub mod check;
 pub mod choice;
+pub mod chosen_key;
 pub mod code;
 pub mod context;
 pub mod copy;

@@ -16,6 +16,7 @@ use crate::pg::catalog::{self, ColumnInfo, Generated, TableFilter, TableInfo};
 use crate::pg::client::Client;
 use crate::pg::ident::QualifiedName;
 use crate::pg::oid::{self, Oid};
+use crate::pipeline::chosen_key;
 use crate::pipeline::error::PipelineError;
 use crate::transform::{PlanError, PlanInput, TransformPlan, TypeFacts};
 
@@ -163,6 +164,12 @@ impl Planner {
             self.source_tables.insert(table.id, info);
         }
         let source = self.source_tables[&table.id].clone();
+        if let Some(misfit) = chosen_key::misfit(self.settings.table(&table.name), table) {
+            let remedy = format!("ALTER TABLE {} REPLICA IDENTITY FULL", table.name.sql());
+            let resync = format!("sync-agent resync --table {}", table.name.argument());
+            let message = format!("{misfit}; do at the source: {remedy}; then: {resync}");
+            return Err(PipelineError::Schema { table: table.name.clone(), message, lsn: None });
+        }
         let destination = self.destinations_of(std::slice::from_ref(&table.name)).await?;
         let name = self.settings.destination_name(&table.name);
         let destination =
@@ -270,7 +277,10 @@ impl Planner {
             let index = settings.tables.iter().position(|entry| entry.name == table.name);
             let placed = |error: &PlanError| match index {
                 Some(index) => {
-                    let place = settings.places.column(index, &error.column);
+                    let place = match error.is_of_the_key() {
+                        true => settings.places.table_key(index),
+                        false => settings.places.column(index, &error.column),
+                    };
                     format!("{place}: {}", described(error))
                 }
                 None => described(error),

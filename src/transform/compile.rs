@@ -42,11 +42,37 @@ pub struct PlanInput<'a> {
 
 impl TransformPlan {
     pub fn compile(input: PlanInput<'_>) -> Result<TransformPlan, Vec<PlanError>> {
+        let table = keyed(input)?;
+        let input = PlanInput { table: &table, ..input };
         let mut compiler = Compiler { input, planned: Vec::new(), errors: Vec::new() };
         compiler.source_columns();
         compiler.destination_columns();
         compiler.check_names();
         if compiler.errors.is_empty() { Ok(compiler.finish()) } else { Err(compiler.errors) }
+    }
+}
+
+/// The source's table with the key that the settings choose, if they do.
+fn keyed(input: PlanInput<'_>) -> Result<Arc<Table>, Vec<PlanError>> {
+    let Some(names) = input.settings.and_then(|settings| settings.key.as_ref()) else {
+        return Ok(Arc::clone(input.table));
+    };
+    let (mut key, mut errors) = (Vec::with_capacity(names.len()), Vec::new());
+    for name in names {
+        match input.table.column_index(name) {
+            Some(index) => key.push(index),
+            None => {
+                let was_known = input.known_columns.is_some_and(|known| known.contains(name));
+                let refusal = if was_known { Refusal::GoneKey } else { Refusal::AbsentKey };
+                let table = input.table.name.clone();
+                errors.push(PlanError { table, column: name.clone(), refusal });
+            }
+        }
+    }
+    key.sort_unstable();
+    match errors.is_empty() {
+        true => Ok(Arc::new(Table { key, ..Table::clone(input.table) })),
+        false => Err(errors),
     }
 }
 

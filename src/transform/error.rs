@@ -19,6 +19,10 @@ pub enum Refusal {
     Absent,
     #[error("is named in the configuration but is gone from the source")]
     Gone,
+    #[error("is in the key of the configuration but does not exist at the source")]
+    AbsentKey,
+    #[error("is in the key of the configuration but is gone from the source")]
+    GoneKey,
     #[error("appeared at the source, and the table has masked columns but no rule for new ones")]
     Appeared,
     #[error("is not named in [table.columns], and unlisted is \"fail\"")]
@@ -47,7 +51,12 @@ impl PlanError {
     /// Whether the source's table changed (`E_SCHEMA`), rather than the configuration being wrong
     /// for it (`E_CONFIG`).
     pub fn is_schema_change(&self) -> bool {
-        matches!(self.refusal, Refusal::Gone | Refusal::Appeared)
+        matches!(self.refusal, Refusal::Gone | Refusal::GoneKey | Refusal::Appeared)
+    }
+
+    /// Whether it is about `key`, rather than about the column's steps.
+    pub fn is_of_the_key(&self) -> bool {
+        matches!(self.refusal, Refusal::AbsentKey | Refusal::GoneKey)
     }
 
     /// What an operator can do about it.
@@ -57,6 +66,8 @@ impl PlanError {
                 "Correct the name; a column that only the destination has needs a value step."
             }
             Refusal::Gone => "Take the column out of [table.columns], then resync the table.",
+            Refusal::AbsentKey => "Name a column of the source's table.",
+            Refusal::GoneKey => "Choose another key, then resync the table.",
             Refusal::Appeared => {
                 "Name the column in [table.columns], or set unlisted to \"pass\" or \"drop\"."
             }

@@ -45,6 +45,13 @@ pub fn fingerprint(settings: Option<&TableSettings>, destination: &QualifiedName
     key(&mut whole, "unlisted".to_owned(), &|canonical| {
         canonical.part(if drops_unlisted { "drop unlisted" } else { "keep unlisted" });
     });
+    if let Some(names) = settings.and_then(|table| table.key.as_ref()) {
+        let names: BTreeSet<&String> = names.iter().collect();
+        key(&mut whole, "key".to_owned(), &|canonical| {
+            canonical.part("key");
+            names.iter().for_each(|name| canonical.part(name));
+        });
+    }
     if let Some(table) = settings {
         let mut columns: Vec<&ColumnSettings> = table.columns.iter().collect();
         columns.sort_unstable_by(|a, b| a.name.cmp(&b.name));
@@ -177,6 +184,19 @@ mod tests {
         let first_form = before.lines().next().expect("a line");
         assert_eq!(changed_keys(first_form, &before), None);
         assert_eq!(changed_keys(first_form, &after), Some(vec![]));
+    }
+
+    #[test]
+    fn a_key_is_a_set_of_columns() {
+        let name = QualifiedName::new("public", "t");
+        let with = |key: Option<&[&str]>| {
+            let key = key.map(|key| key.iter().map(|&column| column.to_owned()).collect());
+            fingerprint(Some(&TableSettings { key, ..table_settings(&name, None, vec![]) }), &name)
+        };
+        let (none, one) = (with(None), with(Some(&["a", "b"])));
+        assert_eq!(one, with(Some(&["b", "a"])));
+        assert_eq!(changed_keys(&none, &one), Some(vec!["key".to_owned()]));
+        assert_eq!(changed_keys(&one, &with(Some(&["a"]))), Some(vec!["key".to_owned()]));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::config::settings::{ColumnSettings, Hash, Step, TableSettings, Unlisted};
 use crate::pg::ident::QualifiedName;
 
-pub(super) fn table_settings(
+pub(crate) fn table_settings(
     name: &QualifiedName,
     unlisted: Option<Unlisted>,
     columns: Vec<ColumnSettings>,
@@ -15,27 +15,28 @@ pub(super) fn table_settings(
         new_columns: None,
         on_truncate: None,
         create_tables: None,
+        key: None,
         unlisted,
         columns,
     }
 }
 
-pub(super) fn named(name: &str, steps: Vec<Step>) -> ColumnSettings {
+pub(crate) fn named(name: &str, steps: Vec<Step>) -> ColumnSettings {
     ColumnSettings { name: name.to_owned(), rename: None, steps }
 }
 
-pub(super) fn renamed(name: &str, rename: &str, steps: Vec<Step>) -> ColumnSettings {
+pub(crate) fn renamed(name: &str, rename: &str, steps: Vec<Step>) -> ColumnSettings {
     ColumnSettings { rename: Some(rename.to_owned()), ..named(name, steps) }
 }
 
-pub(super) fn value(text: &str) -> Step {
+pub(crate) fn value(text: &str) -> Step {
     Step::Value(text.to_owned())
 }
 
-pub(super) fn sha256() -> Step {
+pub(crate) fn sha256() -> Step {
     Step::Hash(Hash::Sha256)
 }
 
-pub(super) fn hmac(key: &str) -> Step {
+pub(crate) fn hmac(key: &str) -> Step {
     Step::Hash(Hash::HmacSha256 { key: key.to_owned().into() })
 }

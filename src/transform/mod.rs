@@ -22,7 +22,7 @@ mod copy;
 mod error;
 mod fingerprint;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod hash;
 mod plan;
 mod text_form;

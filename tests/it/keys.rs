@@ -1,6 +1,8 @@
 //! Keys that are deleted, inserted again, moved and swapped, also within one batch.
 
+mod chosen;
 mod equal;
+mod identity;
 mod whole;
 
 use crate::support::agent::Agent;

@@ -155,7 +155,12 @@ const BROKEN: &[(&str, &str, &str)] = &[
     ("[snapshot]\nmax_rate = ‸\"1MiB\"", "snapshot.max_rate", "not yet: "),
     ("[apply]\nlanes = ‸2", "apply.lanes", "not yet: "),
     ("[[table]]\nname = \"public.a\"\nwhere = ‸\"x\"", "table[0].where", "not yet: row filters"),
-    ("[[table]]\nname = \"public.a\"\nkey = ‸[\"x\"]", "table[0].key", "not yet: "),
+    ("[[table]]\nname = \"public.a\"\nkey = ‸[]", "table[0].key", "a key without columns"),
+    (
+        "[[table]]\nname = \"public.a\"\nkey = [\"x\", ‸\"x\"]",
+        "table[0].key[1]",
+        "column \"x\" is in the key already",
+    ),
     ("[[table]]\nname = \"public.a\"\non_delete = ‸\"keep\"", "table[0].on_delete", "not yet: "),
     (
         "[[table]]\nname = \"public.a\"\non_delete = ‸\"mark:gone\"",

@@ -70,9 +70,6 @@ impl Check<'_> {
         if table.filter.is_some() {
             self.not_yet(&path.key("where"), "row filters are not built");
         }
-        if table.key.is_some() {
-            self.not_yet(&path.key("key"), "a key of one's own is not built");
-        }
         self.refuse_on_delete(table.on_delete.as_deref(), &path.key("on_delete"));
         self.refuse_dead_letter(path, table.on_error);
         let columns_path = path.key("columns");

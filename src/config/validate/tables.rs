@@ -41,6 +41,7 @@ impl Check<'_> {
             new_columns: entry.new_columns.map(new_columns),
             on_truncate: entry.on_truncate.map(on_truncate),
             create_tables: entry.create_tables,
+            key: self.key(entry.key.as_deref(), &path.key("key")),
             unlisted: entry.unlisted.map(|unlisted| match unlisted {
                 UnlistedFile::Pass => Unlisted::Pass,
                 UnlistedFile::Drop => Unlisted::Drop,
@@ -48,6 +49,21 @@ impl Check<'_> {
             }),
             columns,
         })
+    }
+
+    fn key(&mut self, columns: Option<&[String]>, path: &Path) -> Option<Vec<String>> {
+        let columns = columns?;
+        if columns.is_empty() {
+            let problem = self.problems.value(path, "a key without columns identifies nothing");
+            problem.hint("Name its columns, or leave it out: then it is the replica identity's.");
+        }
+        for (index, column) in columns.iter().enumerate() {
+            if columns[..index].contains(column) {
+                let message = format!("column \"{column}\" is in the key already");
+                self.problems.value(&path.index(index), message);
+            }
+        }
+        Some(columns.to_vec())
     }
 
     fn table_name(&mut self, path: &Path, text: &str) -> Option<QualifiedName> {

@@ -114,14 +114,16 @@ impl Preparation<'_> {
     /// Whether the record is that of a copy of this table, of the same stream, that was cut off.
     fn is_begun(&self, info: &TableInfo, record: &TableRecord) -> bool {
         let name = self.context.settings.destination_name(&info.name);
-        let fingerprint = transform::fingerprint(self.context.settings.table(&info.name), &name);
+        let settings = self.context.settings.table(&info.name);
+        let has_key = settings.is_some_and(|settings| settings.key.is_some());
+        let fingerprint = transform::fingerprint(settings, &name);
         !matches!(record.state, CopyState::Copied | CopyState::CatchingUp)
             && record.copied_lsn.is_some()
             && record.beside == self.is_beside
             && record.source_oid == Some(info.oid)
             && record.fingerprint == fingerprint
             && info.has_usable_identity()
-            && !info.key_columns().is_empty()
+            && (has_key || !info.key_columns().is_empty())
     }
 
     /// Finds the tables that can go on, and builds what identifies their rows at the destination:
