@@ -57,7 +57,7 @@ fn delete_unsettable(target: &Target, staged: &str) -> Option<String> {
         .join(" AND ");
     Some(format!(
         "DELETE FROM {} AS d USING {staged} AS s WHERE {is_same_key} AND {}",
-        target.name.sql(),
+        target.rows_sql(),
         differ(target, &unsettable, "s"),
     ))
 }

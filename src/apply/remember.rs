@@ -15,7 +15,7 @@ pub(super) fn update_or_remember(target: &Target, mask: &[usize], find: Find) ->
         .zip(&target.key)
         .map(|(number, &index)| format!("({})::pg_catalog.text", typed(target, index, number)))
         .collect();
-    let table = target.name.sql();
+    let table = target.rows_sql();
     let found = finding(target, find, after + target.key.len());
     let looked = match mask.is_empty() {
         true => format!("SELECT 1 FROM {table} WHERE {found}"),

@@ -154,7 +154,7 @@ impl<'w, 'a> Rows<'w, 'a> {
         };
         // Never CASCADE: the source has listed every published table that its own CASCADE reached,
         // and what else hangs on them here is not ours to empty.
-        let names: Vec<String> = targets.iter().map(|target| target.name.sql()).collect();
+        let names: Vec<String> = targets.iter().map(|target| target.rows_sql()).collect();
         let restart = if truncate.restart_identity { " RESTART IDENTITY" } else { "" };
         let sql = format!("TRUNCATE {}{restart}", names.join(", "));
         let client = self.client;

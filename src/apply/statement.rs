@@ -125,7 +125,7 @@ pub(super) fn finding(target: &Target, find: Find, first: usize) -> String {
 pub fn update_row(target: &Target, mask: &[usize], find: Find) -> String {
     format!(
         "UPDATE {} SET {} WHERE {}",
-        target.name.sql(),
+        target.rows_sql(),
         set_parameters(target, mask),
         finding(target, find, mask.len() + 1)
     )
@@ -147,9 +147,10 @@ pub fn update_or_insert_row(target: &Target, mask: &[usize], find: Find) -> Stri
         .collect::<Vec<_>>()
         .join(", ");
     format!(
-        "WITH updated AS (UPDATE {table} SET {set} WHERE {found} RETURNING 1) \
+        "WITH updated AS (UPDATE {rows} SET {set} WHERE {found} RETURNING 1) \
          INSERT INTO {table} ({columns}){overriding} SELECT {values} \
          WHERE NOT EXISTS (SELECT 1 FROM updated)",
+        rows = target.rows_sql(),
         table = target.name.sql(),
         found = finding(target, find, target.columns.len() + 1),
         columns = column_list(&target.columns),
@@ -164,7 +165,7 @@ pub fn update_or_insert_row(target: &Target, mask: &[usize], find: Find) -> Stri
 /// Where all are sent, the row is inserted even if none was found, and the rows inserted so are
 /// counted; else the rows updated are.
 pub fn replace_row(target: &Target, sent: &[usize], find: Find) -> String {
-    let table = target.name.sql();
+    let (table, rows) = (target.name.sql(), target.rows_sql());
     let found = finding(target, find, sent.len() + 1);
     let parameter = |index: usize| {
         let place = sent.iter().position(|&column| column == index)?;
@@ -181,8 +182,8 @@ pub fn replace_row(target: &Target, sent: &[usize], find: Find) -> String {
     };
     let (set, same) = (assigned(false, ", "), assigned(true, " AND "));
     let kept = match set.is_empty() {
-        true => format!("SELECT 1 FROM {table} WHERE {found} AND {same}"),
-        false => format!("UPDATE {table} SET {set} WHERE {found} AND {same} RETURNING 1"),
+        true => format!("SELECT 1 FROM {rows} WHERE {found} AND {same}"),
+        false => format!("UPDATE {rows} SET {set} WHERE {found} AND {same} RETURNING 1"),
     };
     let own = target.own_columns.iter().map(|name| identifier(name));
     let names = target.columns.iter().map(|column| identifier(&column.name));
@@ -197,7 +198,7 @@ pub fn replace_row(target: &Target, sent: &[usize], find: Find) -> String {
     let insert = format!("INSERT INTO {table} ({kept_columns}) OVERRIDING SYSTEM VALUE");
     let mut sql = format!(
         "WITH kept AS ({kept}), \
-         gone AS (DELETE FROM {table} WHERE {found} AND NOT EXISTS (SELECT 1 FROM kept) RETURNING *), \
+         gone AS (DELETE FROM {rows} WHERE {found} AND NOT EXISTS (SELECT 1 FROM kept) RETURNING *), \
          moved AS ({insert} SELECT {values} FROM gone RETURNING 1) "
     );
     sql.push_str(&match sent.len() == target.columns.len() {
@@ -213,7 +214,7 @@ pub fn replace_row(target: &Target, sent: &[usize], find: Find) -> String {
 }
 
 pub fn delete_row(target: &Target, find: Find) -> String {
-    format!("DELETE FROM {} WHERE {}", target.name.sql(), finding(target, find, 1))
+    format!("DELETE FROM {} WHERE {}", target.rows_sql(), finding(target, find, 1))
 }
 
 /// Whether a cast to text gives the text that the type is stored and sent as. Types of users may
@@ -237,7 +238,7 @@ fn one_equal_row(target: &Target, first: usize) -> String {
         .join(" AND ");
     // Rows of a table without columns are all the same.
     let equal = if equal.is_empty() { "true".to_owned() } else { equal };
-    let table = target.name.sql();
+    let table = target.rows_sql();
     if target.is_partitioned {
         // A ctid names a row of one partition only.
         return format!(
@@ -316,7 +317,7 @@ fn key_joins(target: &Target) -> String {
 pub fn update_staged(target: &Target, staging: &str, mask: &[usize]) -> String {
     format!(
         "UPDATE {} AS t SET {} FROM {} AS s WHERE {}",
-        target.name.sql(),
+        target.rows_sql(),
         set_from(target, mask, "s"),
         staging_name(staging),
         key_joins(target)
@@ -327,7 +328,7 @@ pub fn update_staged(target: &Target, staging: &str, mask: &[usize]) -> String {
 pub fn delete_staged(target: &Target, staging: &str) -> String {
     format!(
         "DELETE FROM {} AS t USING {} AS s WHERE {}",
-        target.name.sql(),
+        target.rows_sql(),
         staging_name(staging),
         key_joins(target)
     )
@@ -386,7 +387,7 @@ mod tests {
     fn an_update_names_only_what_was_sent() {
         assert_eq!(
             update_row(&target(), &[2], Find::Key),
-            "UPDATE \"public\".\"t\" SET \"b\" = $1::integer WHERE \"k\" = $2::integer"
+            "UPDATE ONLY \"public\".\"t\" SET \"b\" = $1::integer WHERE \"k\" = $2::integer"
         );
     }
 

@@ -89,6 +89,13 @@ impl Target {
         Target { policy: FoldPolicy::TableOrder, remember: Some(remember), ..self }
     }
 
+    /// The table where a statement looks for rows. Tables that inherit from it hold rows of their own,
+    /// with keys of their own, and are replicated for themselves; partitions hold this one's.
+    pub fn rows_sql(&self) -> String {
+        let only = if self.is_partitioned { "" } else { "ONLY " };
+        format!("{only}{}", self.name.sql())
+    }
+
     pub fn is_partial(&self) -> bool {
         self.remember.is_some()
     }

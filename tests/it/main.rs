@@ -22,6 +22,8 @@ mod connect;
 mod copy;
 /// What stands in the way at the destination is found.
 mod destination;
+/// Subtransactions, prepared transactions, messages, inheritance, every kind of statement.
+mod events;
 /// Kills, crashes and answers that never came: every row once.
 mod exactly_once;
 /// Networks, servers, settings, locks, disks and neighbours that do their worst.

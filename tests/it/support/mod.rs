@@ -17,5 +17,6 @@ pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod random;
 pub(crate) mod small_disk;
+pub(crate) mod thrice;
 pub(crate) mod wait;
 pub(crate) mod workload;
