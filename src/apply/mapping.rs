@@ -72,6 +72,13 @@ pub enum ArbiterProblem {
     NoKey,
     #[error("no unique index on exactly the key columns {columns}")]
     NoIndex { columns: String },
+    /// A partitioned table's unique indexes have its partition key in them.
+    #[error(
+        "its partitioning leaves room for no unique index on exactly the key columns ({index} has \
+         more); rows are found by the key all the same, but one that somebody else has written under \
+         a key is not overwritten: E_CONFLICT, or a second row"
+    )]
+    Wider { index: String },
     #[error("index \"{index}\" on the key columns is partial")]
     Partial { index: String },
     #[error("index \"{index}\" on the key columns is deferrable")]
@@ -151,11 +158,12 @@ impl Mapping {
             return Err(errors);
         }
         let key: Vec<&str> = source.key_columns().map(|column| column.name.as_str()).collect();
-        let arbiter = find_arbiter(&key, &destination.indexes);
+        let is_partitioned = destination.kind == RelationKind::Partitioned;
+        let arbiter = find_arbiter(&key, &destination.indexes, is_partitioned);
         let is_arbiter = |index: &IndexInfo| arbiter.as_ref().is_ok_and(|name| *name == index.name);
         Ok(Mapping {
             destination: table.clone(),
-            is_partitioned: destination.kind == RelationKind::Partitioned,
+            is_partitioned,
             columns,
             has_extra_unique: destination.indexes.iter().any(|index| !is_arbiter(index)),
             has_deferrable: destination.indexes.iter().any(|index| !index.is_immediate),
@@ -310,7 +318,11 @@ fn numeric_scale(type_modifier: i32) -> i32 {
     (((type_modifier - HEADER) & 0x7ff) ^ 1024) - 1024
 }
 
-fn find_arbiter(key: &[&str], indexes: &[IndexInfo]) -> Result<String, ArbiterProblem> {
+fn find_arbiter(
+    key: &[&str],
+    indexes: &[IndexInfo],
+    is_partitioned: bool,
+) -> Result<String, ArbiterProblem> {
     if key.is_empty() {
         return Err(ArbiterProblem::NoKey);
     }
@@ -332,6 +344,15 @@ fn find_arbiter(key: &[&str], indexes: &[IndexInfo]) -> Result<String, ArbiterPr
             return Ok(name);
         };
         problem.get_or_insert(found);
+    }
+    let is_wider = |index: &&IndexInfo| {
+        let has = |column: &&str| index.columns.iter().any(|known| known == column);
+        let is_sound = index.is_valid && index.is_immediate && !index.is_partial;
+        index.is_unique && !index.is_exclusion && is_sound && wanted.iter().all(has)
+    };
+    if let (true, Some(index)) = (is_partitioned, indexes.iter().find(is_wider)) {
+        let wider = ArbiterProblem::Wider { index: identifier(&index.name) };
+        problem.get_or_insert(wider);
     }
     let columns = crate::pg::ident::identifiers(key.iter().copied());
     Err(problem.unwrap_or(ArbiterProblem::NoIndex { columns }))

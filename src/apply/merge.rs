@@ -77,8 +77,13 @@ fn upsert(target: &Target, staged: &str) -> String {
         false => format!("UPDATE SET {set} WHERE {}", differ(target, &settable, "excluded")),
     };
     let overriding = if target.has_identity_always() { " OVERRIDING SYSTEM VALUE" } else { "" };
-    // A partitioned table has no xmax to tell by; its rows are not counted.
-    let is_fresh = if target.is_partitioned { "true" } else { "d.xmax = 0" };
+    // A partitioned table has no xmax to tell by: there the old row is still seen.
+    let is_fresh = if target.is_partitioned {
+        let is_same = statement::key_equals(target, "present", "d");
+        format!("NOT EXISTS (SELECT FROM {} AS present WHERE {is_same})", target.name.sql())
+    } else {
+        "d.xmax = 0".to_owned()
+    };
     let key = identifiers(target.key_columns().map(|column| column.name.as_str()));
     let columns = columns(target, &all);
     format!(

@@ -44,9 +44,26 @@ fn on_conflict(target: &Target) -> String {
     format!(" ON CONFLICT ({key}) DO UPDATE SET {}", set_from(target, &mask, "excluded"))
 }
 
-/// `RETURNING` whether the row is new. A partitioned table cannot tell (no system columns).
-fn returning_fresh(target: &Target) -> &'static str {
-    if target.is_partitioned { " RETURNING true" } else { " RETURNING xmax = 0" }
+/// `RETURNING` whether the row is new. A partitioned table has no system columns to tell by; there
+/// the old row is looked for, and found although it was overwritten: a statement does not see what it
+/// has written itself.
+fn returning_fresh(target: &Target) -> String {
+    if !target.is_partitioned {
+        return " RETURNING xmax = 0".to_owned();
+    }
+    if !target.has_arbiter {
+        return " RETURNING true".to_owned();
+    }
+    let is_same = key_equals(target, "present", WRITTEN);
+    format!(" RETURNING NOT EXISTS (SELECT FROM {} AS present WHERE {is_same})", target.name.sql())
+}
+
+/// What a partitioned table is called that rows are inserted into.
+const WRITTEN: &str = "written_row";
+
+fn inserted_into(target: &Target) -> String {
+    let name = target.name.sql();
+    if target.is_partitioned { format!("{name} AS {WRITTEN}") } else { name }
 }
 
 /// Inserts one row; where the key exists the newer row wins. Returns `true` for a new row, `false`
@@ -55,13 +72,13 @@ pub fn insert_row(target: &Target) -> String {
     if target.columns.is_empty() {
         return format!(
             "INSERT INTO {} DEFAULT VALUES{}",
-            target.name.sql(),
+            inserted_into(target),
             returning_fresh(target)
         );
     }
     let mut sql = format!(
         "INSERT INTO {} ({}){} VALUES ({})",
-        target.name.sql(),
+        inserted_into(target),
         column_list(&target.columns),
         overriding(target),
         (0..target.columns.len())
@@ -72,7 +89,7 @@ pub fn insert_row(target: &Target) -> String {
     if target.has_arbiter {
         sql.push_str(&on_conflict(target));
     }
-    sql.push_str(returning_fresh(target));
+    sql.push_str(&returning_fresh(target));
     sql
 }
 
@@ -295,7 +312,7 @@ pub fn upsert_staged(target: &Target, staging: &str) -> String {
         "WITH written AS (INSERT INTO {table} ({columns}){overriding} SELECT {columns} FROM {staged} \
          ORDER BY {key}{conflict}{returning} AS fresh) \
          SELECT count(*), count(*) FILTER (WHERE fresh) FROM written",
-        table = target.name.sql(),
+        table = inserted_into(target),
         overriding = overriding(target),
         staged = staging_name(staging),
         key = column_list(target.key_columns()),
@@ -305,10 +322,14 @@ pub fn upsert_staged(target: &Target, staging: &str) -> String {
 }
 
 fn key_joins(target: &Target) -> String {
+    key_equals(target, "t", "s")
+}
+
+pub(super) fn key_equals(target: &Target, one: &str, other: &str) -> String {
     target
         .key_columns()
         .map(|column| (identifier(&column.name), &column.equality))
-        .map(|(name, equals)| format!("t.{name} {equals} s.{name}"))
+        .map(|(name, equals)| format!("{one}.{name} {equals} {other}.{name}"))
         .collect::<Vec<_>>()
         .join(" AND ")
 }
@@ -403,6 +424,17 @@ mod tests {
         let target = Target { is_partitioned: true, ..target() };
         let sql = delete_row(&target, Find::Equal);
         assert!(sql.contains("(tableoid, ctid) IN (SELECT tableoid, ctid"), "{sql}");
+    }
+
+    #[test]
+    fn a_partitioned_table_tells_a_new_row_by_the_old_one() {
+        let target = Target { is_partitioned: true, ..target() };
+        for sql in [insert_row(&target), upsert_staged(&target, "stage_1")] {
+            let returning = "RETURNING NOT EXISTS (SELECT FROM \"public\".\"t\" AS present WHERE \
+                             present.\"k\" = written_row.\"k\")";
+            assert!(sql.contains("INTO \"public\".\"t\" AS written_row ("), "{sql}");
+            assert!(sql.contains(returning), "{sql}");
+        }
     }
 
     #[test]

@@ -152,6 +152,10 @@ fn fit_findings(
     match &mapping.arbiter {
         Ok(_) | Err(ArbiterProblem::NoKey) => {}
         Err(_) if table.keys_are_pending || table.is_copy_only => {}
+        Err(problem @ ArbiterProblem::Wider { .. }) => {
+            let message = problem.to_string();
+            findings.push(Finding::warning(Side::Destination, object.clone(), message));
+        }
         Err(problem) => {
             let key = identifiers(mapping.key.iter().map(String::as_str));
             findings.push(

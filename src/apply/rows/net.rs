@@ -103,8 +103,7 @@ impl<'a> Rows<'_, 'a> {
         rows: &[&'a Row],
         is_complete: bool,
     ) -> Result<(), ApplyError> {
-        // A partitioned table cannot tell a new row from an old one, so nothing could be counted.
-        if is_complete && target.has_arbiter && !target.is_partitioned {
+        if is_complete && target.has_arbiter {
             let fresh = self.upsert_set(target, rows).await?.fresh;
             self.conflicts.add(table.id, ConflictKind::UpdateMissing, fresh);
             return Ok(());
