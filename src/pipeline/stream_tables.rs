@@ -105,9 +105,11 @@ impl StreamTable {
 
 /// What a TRUNCATE becomes.
 #[derive(Debug)]
-pub enum Truncated {
-    Apply(Change, FoldPolicy),
-    Ignored,
+pub struct Truncated {
+    /// Of the tables that are emptied.
+    pub change: Option<(Change, FoldPolicy)>,
+    /// Tables that keep their rows (`on_truncate`), by the source's names.
+    pub ignored: Vec<QualifiedName>,
 }
 
 /// What a description came to.
@@ -379,6 +381,7 @@ impl StreamTables {
     ) -> Result<Truncated, PipelineError> {
         let mut tables = Vec::with_capacity(truncate.tables.len());
         let mut policy = FoldPolicy::Fold;
+        let mut ignored = Vec::new();
         for table in &truncate.tables {
             let Some(known) = self.known(table, commit_lsn) else { continue };
             let StreamTable::Followed(followed) = &*known else { continue };
@@ -388,14 +391,10 @@ impl StreamTables {
             match followed.on_truncate {
                 OnTruncate::Ignore => {
                     tracing::info!(table = %followed.source, lsn = %commit_lsn, "TRUNCATE ignored (on_truncate)");
+                    ignored.push(followed.source.clone());
                 }
                 OnTruncate::Halt => {
-                    return Err(PipelineError::Schema {
-                        table: followed.source.clone(),
-                        message: "was truncated at the source, and on_truncate is \"halt\""
-                            .to_owned(),
-                        lsn: Some(commit_lsn),
-                    });
+                    return Err(held_truncate(&followed.source, commit_lsn));
                 }
                 OnTruncate::Truncate => {
                     policy = followed.policy;
@@ -403,12 +402,24 @@ impl StreamTables {
                 }
             }
         }
-        if tables.is_empty() {
-            return Ok(Truncated::Ignored);
-        }
         let Truncate { cascade, restart_identity, .. } = truncate;
+        let is_empty = tables.is_empty();
         let change = Change::Truncate(Truncate { tables, cascade, restart_identity });
-        Ok(Truncated::Apply(change, policy))
+        Ok(Truncated { change: (!is_empty).then_some((change, policy)), ignored })
+    }
+}
+
+/// `on_truncate = "halt"`: what to do is the operator's choice.
+fn held_truncate(table: &QualifiedName, commit_lsn: Lsn) -> PipelineError {
+    PipelineError::Schema {
+        table: table.clone(),
+        message: format!(
+            "was truncated at the source, and on_truncate is \"halt\"; have it copied again as it is \
+             now: sync-agent resync --table {}; or set on_truncate to \"truncate\" or \"ignore\" and \
+             start the agent again",
+            table.argument()
+        ),
+        lsn: Some(commit_lsn),
     }
 }
 

@@ -1,5 +1,8 @@
 //! TRUNCATE keeps its place among the other changes, however they are batched.
 
+mod policies;
+mod tied;
+
 use crate::support::agent::Agent;
 use crate::support::cluster::pair;
 use crate::support::compare::assert_same;

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::batch::{Batcher, Limits};
 use crate::failpoint;
-use crate::model::change::{Change, RowChange, TailEvent};
+use crate::model::change::{Change, Op, RowChange, TailEvent};
 use crate::model::table::Table;
 use crate::pg::channel::READ_BYTES;
 use crate::pg::lsn::Lsn;
@@ -20,7 +20,7 @@ use crate::pipeline::stream::applier::{ApplierTask, Work};
 use crate::pipeline::stream::held::Held;
 use crate::pipeline::stream::past::Past;
 use crate::pipeline::stream::progress::ProgressReader;
-use crate::pipeline::stream_tables::{Resolution, Restart, StreamTable, StreamTables, Truncated};
+use crate::pipeline::stream_tables::{Resolution, Restart, StreamTable, StreamTables};
 use crate::source::feedback::InFlight;
 use crate::source::{IdleRule, Tail};
 
@@ -419,9 +419,12 @@ impl Reader {
                         return Ok(());
                     }
                 }
-                match self.tables.truncate(truncate, self.commit_lsn)? {
-                    Truncated::Apply(change, policy) => self.batcher.push(change, policy),
-                    Truncated::Ignored => {}
+                let truncated = self.tables.truncate(truncate, self.commit_lsn)?;
+                for table in &truncated.ignored {
+                    self.board.rows(table, Op::Truncate, 1);
+                }
+                if let Some((change, policy)) = truncated.change {
+                    self.batcher.push(change, policy);
                 }
             }
         }

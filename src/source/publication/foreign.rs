@@ -26,10 +26,7 @@ impl Foreign<'_> {
         let first = identifier(&self.names[0]);
         let mut findings = Vec::new();
         for operation in EVERYTHING.split(", ") {
-            let publishes = |publication: &PublicationInfo| {
-                operations(publication).split(", ").any(|published| published == operation)
-            };
-            if !self.used().any(publishes) {
+            if !self.publishes(operation) {
                 let message =
                     format!("it does not publish {operation}: these changes never arrive");
                 findings.push(
@@ -42,6 +39,11 @@ impl Foreign<'_> {
         findings.extend(self.left_aside(tables));
         findings.extend(tables.iter().flat_map(|table| self.finding(table)));
         findings
+    }
+
+    /// Whether any of them publishes `operation`, of some table at least.
+    fn publishes(&self, operation: &str) -> bool {
+        self.used().any(|publication| operations(publication).split(", ").any(|o| o == operation))
     }
 
     /// Tables that a publication names and the settings do not select.
@@ -104,11 +106,27 @@ impl Foreign<'_> {
                 findings.extend(self.breaks_updates(table, &sent));
                 if !sent.insert {
                     let message = "its inserts are not published: new rows never arrive";
-                    findings.push(Finding::warning(Side::Source, object, message));
+                    findings.push(Finding::warning(Side::Source, object.clone(), message));
                 }
+                findings.extend(self.not_sent(table, &sent).map(|what| {
+                    let message = format!("its {what} are not published: they never arrive");
+                    Finding::warning(Side::Source, object, message)
+                }));
                 findings
             }
         }
+    }
+
+    /// Changes that are sent of other tables and not of this one. Without an identity, updates and
+    /// deletes are not to be.
+    fn not_sent(&self, table: &TableInfo, sent: &SentTable) -> Option<String> {
+        let is_wanted = |operation: &str| {
+            self.publishes(operation) && (operation == "truncate" || table.has_usable_identity())
+        };
+        let all = [("update", sent.update), ("delete", sent.delete), ("truncate", sent.truncate)];
+        let missing = all.iter().filter(|(operation, is_sent)| !is_sent && is_wanted(operation));
+        let missing: Vec<String> = missing.map(|(operation, _)| format!("{operation}s")).collect();
+        (!missing.is_empty()).then(|| missing.join(" and "))
     }
 
     /// Whether a partitioned table without partitions is in a publication all the same.
