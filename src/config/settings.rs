@@ -44,6 +44,7 @@ pub struct SourceSettings {
     pub max_retained_wal_action: RetainedWalAction,
     pub new_tables: NewTables,
     pub failover: Failover,
+    pub partitions: Partitions,
 }
 
 /// Whether the slot is a failover slot, which standbys keep a copy of (version 17 and later).
@@ -53,6 +54,15 @@ pub enum Failover {
     Auto,
     On,
     Off,
+}
+
+/// Under which name rows of partitions travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Partitions {
+    /// The partitioned table's: it is one table, and its partitions are none.
+    Root,
+    /// Their own: each partition that holds rows is a table, and what it is a partition of is none.
+    Leaf,
 }
 
 /// What happens when the slot holds more WAL than it may.
@@ -229,11 +239,25 @@ impl Settings {
     /// Whether `include` and `exclude` select the table. The state schema and the server's own
     /// schemas never are.
     pub fn selects(&self, table: &QualifiedName) -> bool {
-        table.schema != self.destination.state_schema
-            && !table.schema.starts_with("pg_")
-            && table.schema != "information_schema"
-            && self.include.iter().any(|pattern| pattern.matches(table))
-            && !self.exclude.iter().any(|pattern| pattern.matches(table))
+        !self.is_excluded(table) && self.include.iter().any(|pattern| pattern.matches(table))
+    }
+
+    /// The same for a partition that is a table of its own: what selects a table `above` it selects
+    /// the partition, too, unless it is excluded itself.
+    pub fn selects_below<'a>(
+        &self,
+        partition: &QualifiedName,
+        mut above: impl Iterator<Item = &'a QualifiedName>,
+    ) -> bool {
+        self.selects(partition)
+            || !self.is_excluded(partition) && above.any(|table| self.selects(table))
+    }
+
+    fn is_excluded(&self, table: &QualifiedName) -> bool {
+        table.schema == self.destination.state_schema
+            || table.schema.starts_with("pg_")
+            || table.schema == "information_schema"
+            || self.exclude.iter().any(|pattern| pattern.matches(table))
     }
 
     pub fn on_existing(&self, source: &QualifiedName) -> OnExisting {

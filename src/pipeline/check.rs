@@ -203,7 +203,7 @@ async fn look_at_both(
         Err(error) => return report.take(Err(error)),
     };
     report.describe(&look);
-    report.mistake(&changed_tables(context, &look.records).join("\n"));
+    report.mistake(&changed_tables(context, &look.selection, &look.records).join("\n"));
     report.findings.extend(standing_findings(&look));
     report.take(look.source_findings(context, source).await);
     report.take(look.destination_findings(context, source, destination).await);

@@ -8,14 +8,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::checkpoint::tables::TableRecord;
-use crate::config::settings::{NewTables, Settings};
+use crate::config::settings::{NewTables, Partitions, Settings};
 use crate::model::finding::Side;
 use crate::pg::catalog::{self, RelationKind, RelationSummary, TableInfo};
 use crate::pg::client::Client;
 use crate::pg::ident::{QualifiedName, identifier};
 use crate::pg::oid::Oid;
 use crate::pipeline::error::PipelineError;
-use crate::source::publication::{Sent, View, candidates, insert_only_name, narrow};
+use crate::source::publication::{Mark, Sent, View, candidates, insert_only_name, narrow};
 
 /// What the pipeline has so far.
 #[derive(Clone, Copy, Debug, Default)]
@@ -66,8 +66,24 @@ pub enum AsideReason {
 
 impl Choice {
     /// For a copy that no stream follows: nothing is published.
-    pub fn of_relations(relations: Vec<RelationSummary>) -> Choice {
-        Choice { relations, ..Choice::default() }
+    pub async fn of_relations(client: &Client) -> Result<Choice, PipelineError> {
+        let asking = || PipelineError::catalog(Side::Source);
+        let relations = catalog::relations(client).await.map_err(asking())?;
+        let view = View::read(client, &[], &relations).await.map_err(asking())?;
+        Ok(Choice { relations, view, ..Choice::default() })
+    }
+
+    /// Whether the settings mean the relation as a table.
+    pub fn is_meant(&self, settings: &Settings, relation: &RelationSummary) -> bool {
+        match settings.source.partitions {
+            Partitions::Root => settings.selects(&relation.name),
+            Partitions::Leaf => {
+                let above = self.view.ancestors(relation.oid);
+                let above = above.iter().filter_map(|oid| self.view.name(*oid));
+                relation.kind != RelationKind::Partitioned
+                    && settings.selects_below(&relation.name, above)
+            }
+        }
     }
 
     /// Takes away from the tables what the publications do not send of them.
@@ -96,12 +112,13 @@ impl Choice {
         tables.extend(heaps);
         let without = catalog::without_identity(client, &tables).await.map_err(asking())?;
         choice.without_identity = without.into_iter().collect();
-        choice.name_remedies(&settings.source.publications);
+        choice.name_remedies(settings);
         Ok(choice)
     }
 
-    fn name_remedies(&mut self, names: &[String]) {
-        let Some(first) = names.first() else { return };
+    fn name_remedies(&mut self, settings: &Settings) {
+        let Some(first) = settings.source.publications.first() else { return };
+        let via_root = settings.source.partitions == Partitions::Root;
         let second = insert_only_name(first);
         let mut aside = std::mem::take(&mut self.aside);
         for aside in &mut aside {
@@ -112,7 +129,7 @@ impl Choice {
                 *remedy = match lacks_identity && self.view.publication(&second).is_none() {
                     true => format!(
                         "CREATE PUBLICATION {of} FOR TABLE {name} WITH (publish = 'insert, \
-                         truncate', publish_via_partition_root = true)"
+                         truncate', publish_via_partition_root = {via_root})"
                     ),
                     false => format!("ALTER PUBLICATION {of} ADD TABLE {name}"),
                 };
@@ -123,7 +140,7 @@ impl Choice {
 
     fn choose(&mut self, settings: &Settings, present: Present<'_>) {
         let is_chosen = |relation: &&RelationSummary| {
-            relation.is_replicable() && settings.selects(&relation.name)
+            relation.is_replicable() && self.is_meant(settings, relation)
         };
         let chosen: HashMap<Oid, &RelationSummary> = self
             .relations
@@ -132,7 +149,7 @@ impl Choice {
             .map(|relation| (relation.oid, relation))
             .collect();
         let is_unlogged = |relation: &&RelationSummary| {
-            is_copyable(relation) && !relation.is_permanent && settings.selects(&relation.name)
+            is_copyable(relation) && !relation.is_permanent && self.is_meant(settings, relation)
         };
         self.unlogged = self.relations.iter().filter(is_unlogged).map(|r| r.name.clone()).collect();
         let known = present.records.iter().map(|record| &record.source).collect();
@@ -223,9 +240,10 @@ struct Judge<'a> {
 impl Judge<'_> {
     fn judge(&self, relation: &RelationSummary) -> Fate {
         let is_begun = !self.known.is_empty();
-        let is_known = self.known.contains(&relation.name);
-        if is_begun && !is_known && !is_named(self.settings, &relation.name) {
-            if self.former.contains(&relation.oid) {
+        let by_leaf = self.settings.source.partitions == Partitions::Leaf;
+        let is_known = self.known.contains(&relation.name) || self.is_known_otherwise(relation);
+        if is_begun && !is_known && !self.is_named(relation) {
+            if self.former.contains(&relation.oid) && !by_leaf {
                 return Fate::Aside(AsideReason::Detached);
             }
             match self.settings.source.new_tables {
@@ -241,6 +259,31 @@ impl Judge<'_> {
         Fate::Selected
     }
 
+    /// Whether `include` names the table without a wildcard, or what it is a partition of.
+    fn is_named(&self, relation: &RelationSummary) -> bool {
+        let above = match self.settings.source.partitions {
+            Partitions::Root => Vec::new(),
+            Partitions::Leaf => self.view.ancestors(relation.oid),
+        };
+        let mut above = above.iter().filter_map(|oid| self.view.name(*oid));
+        is_named(self.settings, &relation.name) || above.any(|name| is_named(self.settings, name))
+    }
+
+    /// Whether its rows are those of records that were made with the other setting of `partitions`.
+    fn is_known_otherwise(&self, relation: &RelationSummary) -> bool {
+        let is_known = |oid: &Oid| self.view.name(*oid).is_some_and(|n| self.known.contains(n));
+        if self.settings.source.partitions == Partitions::Leaf {
+            return self.view.ancestors(relation.oid).iter().any(is_known);
+        }
+        relation.kind == RelationKind::Partitioned
+            && self
+                .view
+                .heaps(relation.oid)
+                .iter()
+                .filter_map(|oid| self.view.name(*oid))
+                .any(|name| self.present.records.iter().any(|r| r.source == *name && is_by_leaf(r)))
+    }
+
     /// Whether somebody else has to publish the table.
     fn is_out_of_reach(&self, relation: &RelationSummary) -> bool {
         let Some(first) = self.settings.source.publications.first() else { return false };
@@ -253,6 +296,12 @@ impl Judge<'_> {
 /// Whether `include` names the table without a wildcard.
 pub fn is_named(settings: &Settings, name: &QualifiedName) -> bool {
     settings.include.iter().any(|pattern| pattern.literal().as_ref() == Some(name))
+}
+
+/// Whether a table was followed under its own name though it may be a partition.
+pub fn is_by_leaf(record: &TableRecord) -> bool {
+    let mark = record.published.as_deref().and_then(Mark::parse);
+    mark.is_some_and(|mark| mark.is_by_leaf())
 }
 
 /// Whether a relation holds rows of its own.

@@ -6,7 +6,7 @@ use crate::apply::preflight::{can_set_replica_role, closed_state_findings};
 use crate::checkpoint::row::{self, Checkpoint};
 use crate::checkpoint::schema::{self, Presence};
 use crate::checkpoint::tables::{CopyState, TableRecord};
-use crate::config::settings::{Failover, Settings};
+use crate::config::settings::{Failover, Partitions, Settings};
 use crate::failpoint;
 use crate::model::finding::{Finding, Severity, Side};
 use crate::pg::catalog::{self, ServerFacts};
@@ -22,6 +22,7 @@ use crate::pipeline::membership::{self, Writes};
 use crate::pipeline::planner::Planner;
 use crate::pipeline::requests::{self, Asked};
 use crate::pipeline::selection::{Selection, select};
+use crate::pipeline::switch::Switch;
 use crate::source::publication::{self, PublicationError, PublicationPlan, PublicationRequest};
 use crate::source::slot::{PresentSource, Verdict, judge};
 use crate::wire::{Session, SystemIdentity};
@@ -93,6 +94,9 @@ pub async fn look_as(
     let owned = remembered.as_ref().map_or(&[][..], |row| &row.owned_publications);
     let present = Present { records: &records, owned, is_running: context.is_established() };
     let selection = select(source, &context.settings, present).await?;
+    let switch = Switch { context, selection: &selection };
+    switch.refuse(&records)?;
+    records.extend(switch.inherited(destination, &records).await?);
     let writes = membership::read_writes(source, &selection.choice).await?;
     for table in &selection.tables {
         let name = context.settings.destination_name(&table.name);
@@ -172,6 +176,7 @@ impl Look {
             publication: PublicationRequest {
                 names: &settings.source.publications,
                 owned,
+                via_root: settings.source.partitions == Partitions::Root,
                 tables: &self.selection.tables,
                 established: &established,
             },
@@ -238,6 +243,7 @@ impl Look {
         let mut request = PublicationRequest {
             names: &context.settings.source.publications,
             owned: &checkpoint.owned_publications,
+            via_root: context.settings.source.partitions == Partitions::Root,
             tables: &self.selection.tables,
             established: &established,
         };

@@ -46,6 +46,7 @@ pub mod stream_tables;
 mod structure_findings;
 pub mod supervise;
 pub mod survey;
+pub mod switch;
 pub mod wait;
 pub mod watch;
 

@@ -14,6 +14,7 @@ use crate::pipeline::error::PipelineError;
 use crate::pipeline::membership::Membership;
 use crate::pipeline::requests;
 use crate::pipeline::selection::Selection;
+use crate::pipeline::switch::Switch;
 use crate::transform;
 
 /// `copy_data = false`: the operator says that the tables are equal at the consistent point.
@@ -100,12 +101,18 @@ pub async fn settle(
     let sql = &context.checkpoint;
     let read = || tables::read_all(destination, &sql.schema, &sql.pipeline);
     let records = read().await?;
-    let mut statements = Vec::new();
+    // Tables that took the place of others know where these have put their rows.
+    let switch = Switch { context, selection };
+    let inherited = switch.inherited(destination, &records).await?;
+    let mut statements: Vec<String> = inherited
+        .iter()
+        .map(|record| tables::write_text(&sql.schema, &sql.pipeline, record))
+        .collect();
     let removed = removed_tables(selection, &records);
     if !removed.is_empty() {
         statements.push(tables::forget_text(&sql.schema, &sql.pipeline, &removed));
     }
-    let changes = changes(context, &records);
+    let changes = changes(context, selection, &records);
     if !keep_old_rows && !changes.is_empty() {
         let messages: Vec<String> = changes.iter().map(Change::message).collect();
         return Err(PipelineError::Config { message: messages.join("\n") });
@@ -167,8 +174,14 @@ impl Change<'_> {
     }
 }
 
-fn changes<'a>(context: &Context, records: &'a [TableRecord]) -> Vec<Change<'a>> {
+fn changes<'a>(
+    context: &Context,
+    selection: &Selection,
+    records: &'a [TableRecord],
+) -> Vec<Change<'a>> {
     let settings = &context.settings;
+    let is_selected =
+        |name: &QualifiedName| settings.selects(name) || selection.table(name).is_some();
     let change = |record: &'a TableRecord| {
         let destination = settings.destination_name(&record.source);
         let fingerprint = transform::fingerprint(settings.table(&record.source), &destination);
@@ -177,12 +190,16 @@ fn changes<'a>(context: &Context, records: &'a [TableRecord]) -> Vec<Change<'a>>
     };
     records
         .iter()
-        .filter(|record| record.state == CopyState::Copied && settings.selects(&record.source))
+        .filter(|record| record.state == CopyState::Copied && is_selected(&record.source))
         .filter_map(change)
         .collect()
 }
 
 /// What `check` says of copied tables whose settings have changed: one message each.
-pub fn changed_tables(context: &Context, records: &[TableRecord]) -> Vec<String> {
-    changes(context, records).iter().map(Change::message).collect()
+pub fn changed_tables(
+    context: &Context,
+    selection: &Selection,
+    records: &[TableRecord],
+) -> Vec<String> {
+    changes(context, selection, records).iter().map(Change::message).collect()
 }

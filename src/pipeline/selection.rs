@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use crate::checkpoint::tables::TableRecord;
-use crate::config::settings::Settings;
+use crate::config::settings::{Partitions, Settings};
 use crate::model::finding::Side;
-use crate::pg::catalog::{self, RelationSummary, TableFilter, TableInfo};
+use crate::pg::catalog::{self, RelationKind, RelationSummary, TableFilter, TableInfo};
 use crate::pg::client::Client;
 use crate::pg::ident::QualifiedName;
 use crate::pipeline::choice::{Choice, Present, is_copyable, is_named};
@@ -42,7 +42,7 @@ pub async fn select(
 ) -> Result<Selection, PipelineError> {
     let choice = Choice::take(client, settings, present).await?;
     if !present.is_running {
-        refuse_unmatched(settings, &choice.relations, present.records)?;
+        refuse_unmatched(settings, &choice, present.records)?;
     }
     let selected: Vec<QualifiedName> =
         choice.selected.iter().map(|(name, _)| name.clone()).collect();
@@ -65,21 +65,21 @@ pub async fn select_for_copy(
     client: &Client,
     settings: &Settings,
 ) -> Result<Selection, PipelineError> {
-    let relations =
-        catalog::relations(client).await.map_err(PipelineError::catalog(Side::Source))?;
-    refuse_unmatched(settings, &relations, &[])?;
-    let selected: Vec<QualifiedName> = relations
+    let choice = Choice::of_relations(client).await?;
+    refuse_unmatched(settings, &choice, &[])?;
+    let selected: Vec<QualifiedName> = choice
+        .relations
         .iter()
-        .filter(|relation| is_copyable(relation) && settings.selects(&relation.name))
+        .filter(|relation| is_copyable(relation) && choice.is_meant(settings, relation))
         .map(|relation| relation.name.clone())
         .collect();
     let tables = read(client, &selected).await?;
-    let named = named(settings, &relations);
+    let named = named(settings, &choice.relations);
     // What is named and cannot be replicated is a finding of its own.
     if tables.is_empty() && named.is_empty() {
         return Err(nothing());
     }
-    Ok(Selection { tables, choice: Choice::of_relations(relations), named })
+    Ok(Selection { tables, choice, named })
 }
 
 async fn read(client: &Client, names: &[QualifiedName]) -> Result<Vec<TableInfo>, PipelineError> {
@@ -104,14 +104,43 @@ fn named(settings: &Settings, relations: &[RelationSummary]) -> Vec<QualifiedNam
 
 fn refuse_unmatched(
     settings: &Settings,
-    relations: &[RelationSummary],
+    choice: &Choice,
     records: &[TableRecord],
 ) -> Result<(), PipelineError> {
-    let unmatched = unmatched(settings, relations, records);
+    let mut unmatched = unmatched(settings, &choice.relations, records);
+    unmatched.extend(misplaced(settings, choice));
     if unmatched.is_empty() {
         return Ok(());
     }
     Err(PipelineError::Config { message: unmatched.join("\n") })
+}
+
+/// Entries of tables whose rows are replicated under other names: they would do nothing, silently.
+fn misplaced(settings: &Settings, choice: &Choice) -> Vec<String> {
+    let by_leaf = settings.source.partitions == Partitions::Leaf;
+    let mut messages = Vec::new();
+    for (index, table) in settings.tables.iter().enumerate() {
+        let of = |relation: &&RelationSummary| relation.name == table.name;
+        let Some(relation) = choice.relations.iter().find(of) else { continue };
+        let (place, name) = (settings.places.table(index), table.name.sql());
+        if by_leaf && relation.kind == RelationKind::Partitioned {
+            messages.push(format!(
+                "{place}: {name} is partitioned, and with source.partitions = \"leaf\" its partitions \
+                 are the tables: give each of them an entry"
+            ));
+        }
+        let above = choice.view.ancestors(relation.oid);
+        let mut above = above.iter().filter_map(|oid| choice.view.name(*oid));
+        let covering = above.rfind(|above| !by_leaf && settings.selects(above));
+        if let Some(root) = covering {
+            messages.push(format!(
+                "{place}: {name} is a partition, and its rows are replicated under the name of {}: \
+                 put the entry there, or set source.partitions = \"leaf\"",
+                root.sql()
+            ));
+        }
+    }
+    messages
 }
 
 /// What matched once, and is gone from the source since, is no slip.

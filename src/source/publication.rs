@@ -41,6 +41,8 @@ pub struct PublicationRequest<'a> {
     pub names: &'a [String],
     /// Publications that the destination's row records as made by us.
     pub owned: &'a [String],
+    /// Rows of partitions go under the name of what they are partitions of; else under their own.
+    pub via_root: bool,
     /// The selected tables, partitions of selected roots left out ([`without_covered_partitions`]).
     pub tables: &'a [TableInfo],
     /// Tables whose changes have been arriving: with them, a publication of ours that is not there
@@ -152,9 +154,10 @@ pub fn plan_for(request: PublicationRequest<'_>, view: &View) -> PublicationPlan
     for name in others.iter().filter(|name| view.publication(name).is_none()) {
         let object = format!("publication {}", identifier(name));
         let finding = Finding::error(Side::Source, object, "it does not exist");
-        plan.findings.push(finding.remedy(own::create_statement(name, own::EVERYTHING, &rest)));
+        let (publish, via_root) = (own::EVERYTHING, request.via_root);
+        plan.findings.push(finding.remedy(own::create_statement(name, publish, via_root, &rest)));
     }
-    let judged = foreign::Foreign { view, names: &foreign };
+    let judged = foreign::Foreign { view, names: &foreign, via_root: request.via_root };
     if is_foreign {
         plan.findings.extend(judged.findings(request.tables));
         plan.names = foreign;

@@ -42,7 +42,7 @@ impl<'a> Table<'a> {
     pub(super) fn late_checks(&mut self, scope: &Scope<'_>) -> Vec<Statement> {
         let mut statements = Vec::new();
         for check in self.checks.clone() {
-            let is_parents = check.is_inherited && !check.is_local;
+            let is_parents = check.is_inherited && !check.is_local && !self.stands_alone();
             let is_present = scope.present.constraint(&self.name, &check.name).is_some();
             if !is_late(scope, check) || is_parents || is_present {
                 continue;

@@ -56,8 +56,13 @@ pub(super) fn plan(
     rows: &[&ConstraintRow],
 ) -> ForeignKeys {
     let mut planned = ForeignKeys::default();
-    for row in rows.iter().filter(|row| row.kind == "f" && !row.is_inherited) {
+    for row in rows.iter().filter(|row| row.kind == "f") {
         let Some(table) = referable.tables.get(&row.relation) else { continue };
+        // What a foreign key has for each partition that it points to is not the table's.
+        let is_own = !row.is_inherited || table.stands_alone() && row.is_of_parent;
+        if !is_own {
+            continue;
+        }
         match one(scope, referable, table, row) {
             Ok(Some(key)) => planned.keys.push(key),
             Ok(None) => {}

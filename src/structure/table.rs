@@ -67,6 +67,12 @@ impl Column<'_> {
 }
 
 impl<'a> Table<'a> {
+    /// A partition at the source that is a table of its own here: what it has by inheritance is its
+    /// own.
+    pub(super) fn stands_alone(&self) -> bool {
+        self.row.bound.is_some() && self.row.parent.is_none()
+    }
+
     pub(super) fn object(&self) -> String {
         format!("table {}", self.name.sql())
     }

@@ -48,6 +48,8 @@ mod keys;
 mod kill_points;
 /// Start-up, shutdown, the lease, held conditions, privileges.
 mod operations;
+/// Partitioned tables, by their roots and by their leaves.
+mod partitions;
 /// What check finds, and that its statements mend it.
 mod preflight;
 /// What publications send, and what happens when that changes.

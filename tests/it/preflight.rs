@@ -49,6 +49,7 @@ async fn source_findings(database: &Database) -> Vec<Finding> {
         slot_is_ours: false,
         needs_failover: false,
         publication: PublicationRequest {
+            via_root: true,
             names: &publications,
             owned: &[],
             tables: &tables,
@@ -183,7 +184,13 @@ async fn publications_are_made_once_follow_the_selection_and_never_break_the_app
     let names = ["sync_agent".to_owned()];
     let ensure = async |owned: &[String], established: &[QualifiedName]| {
         let tables = selected(&client).await;
-        let request = PublicationRequest { names: &names, owned, tables: &tables, established };
+        let request = PublicationRequest {
+            names: &names,
+            owned,
+            via_root: true,
+            tables: &tables,
+            established,
+        };
         publication::ensure(&client, request).await
     };
     let published =

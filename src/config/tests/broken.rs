@@ -150,7 +150,6 @@ const BROKEN: &[(&str, &str, &str)] = &[
         "is the same database as source.url",
     ),
     // Not built.
-    ("[source]\npartitions = ‸\"leaf\"", "source.partitions", "not yet: "),
     ("[destination]\non_error = ‸\"dead-letter\"", "destination.on_error", "not yet: "),
     ("[snapshot]\nmax_rate = ‸\"1MiB\"", "snapshot.max_rate", "not yet: "),
     ("[apply]\nlanes = ‸2", "apply.lanes", "not yet: "),

@@ -20,8 +20,8 @@ use std::time::Duration;
 use crate::config::document::{Document, Path};
 use crate::config::file::{
     ApplyFile, ConfigFile, DestinationFile, FailoverFile, HttpFile, LimitsFile, NewColumnsFile,
-    NewTablesFile, OnExistingFile, OnTruncateFile, RetainedWalActionFile, Size, SnapshotFile,
-    SourceFile,
+    NewTablesFile, OnExistingFile, OnTruncateFile, PartitionsFile, RetainedWalActionFile, Size,
+    SnapshotFile, SourceFile,
 };
 use crate::config::load::Purpose;
 use crate::config::pattern::Pattern;
@@ -30,8 +30,8 @@ use crate::config::problems::Problems;
 use crate::config::secret::Environment;
 use crate::config::settings::{
     ApplySettings, DestinationSettings, Failover, HttpSettings, Limits, NewColumns, NewTables,
-    OnExisting, OnTruncate, RetainedWalAction, Settings, SnapshotSettings, SourceSettings,
-    StateSettings,
+    OnExisting, OnTruncate, Partitions, RetainedWalAction, Settings, SnapshotSettings,
+    SourceSettings, StateSettings,
 };
 use crate::config::units;
 
@@ -165,6 +165,10 @@ impl Check<'_> {
                 None | Some(FailoverFile::Auto) => Failover::Auto,
                 Some(FailoverFile::On) => Failover::On,
                 Some(FailoverFile::Off) => Failover::Off,
+            },
+            partitions: match file.partitions {
+                None | Some(PartitionsFile::Root) => Partitions::Root,
+                Some(PartitionsFile::Leaf) => Partitions::Leaf,
             },
         })
     }

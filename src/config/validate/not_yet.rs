@@ -2,9 +2,7 @@
 //! Building one of these ends with the removal of its line here.
 
 use crate::config::document::Path;
-use crate::config::file::{
-    ConfigFile, DestinationFile, OnErrorFile, PartitionsFile, Size, SourceFile, TableFile,
-};
+use crate::config::file::{ConfigFile, DestinationFile, OnErrorFile, Size, TableFile};
 use crate::config::load::Purpose;
 use crate::config::units;
 use crate::config::validate::Check;
@@ -12,7 +10,6 @@ use crate::config::validate::columns::{STEP_KINDS, steps};
 
 impl Check<'_> {
     pub(super) fn refuse_what_is_not_built(&mut self, file: &ConfigFile) {
-        file.source.iter().for_each(|source| self.refuse_in_source(source));
         file.destination.iter().for_each(|destination| self.refuse_in_destination(destination));
         let max_rate = file.snapshot.as_ref().and_then(|snapshot| snapshot.max_rate.as_ref());
         if let Some(size) = max_rate {
@@ -33,13 +30,6 @@ impl Check<'_> {
 
     fn not_yet(&mut self, path: &Path, what: &str) {
         self.problems.value(path, format!("not yet: {what}"));
-    }
-
-    fn refuse_in_source(&mut self, file: &SourceFile) {
-        let path = Path::of(&["source"]);
-        if file.partitions == Some(PartitionsFile::Leaf) {
-            self.not_yet(&path.key("partitions"), "\"leaf\" is not built");
-        }
     }
 
     fn refuse_in_destination(&mut self, file: &DestinationFile) {

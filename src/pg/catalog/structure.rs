@@ -140,6 +140,9 @@ pub struct ConstraintRow {
     pub is_local: bool,
     /// From a parent by inheritance, or from a partitioned table above.
     pub is_inherited: bool,
+    /// A foreign key that a table has because the table that it is a partition of has it.
+    #[serde(default)]
+    pub is_of_parent: bool,
     pub no_inherit: bool,
     pub referenced: Option<Oid>,
     pub referenced_schema: Option<String>,

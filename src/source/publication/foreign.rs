@@ -14,6 +14,8 @@ pub(super) struct Foreign<'a> {
     pub(super) view: &'a View,
     /// The first is the one that a table which is in none should be added to.
     pub(super) names: &'a [String],
+    /// Rows of partitions are wanted under the name of what they are partitions of.
+    pub(super) via_root: bool,
 }
 
 impl Foreign<'_> {
@@ -50,11 +52,13 @@ impl Foreign<'_> {
     fn left_aside(&self, tables: &[TableInfo]) -> Vec<Finding> {
         let selected: BTreeSet<&QualifiedName> = tables.iter().map(|table| &table.name).collect();
         let oids: BTreeSet<u32> = tables.iter().map(|table| table.oid).collect();
+        let above: BTreeSet<u32> =
+            tables.iter().flat_map(|table| self.view.ancestors(table.oid)).collect();
         let mut findings = Vec::new();
         for publication in self.used() {
             let is_aside = |oid: u32, name: &QualifiedName| {
                 let is_covered = self.view.ancestors(oid).iter().any(|above| oids.contains(above));
-                !selected.contains(name) && !is_covered
+                !selected.contains(name) && !is_covered && !above.contains(&oid)
             };
             let members = publication.members.iter().filter(|member| !member.is_exception);
             let aside: Vec<String> = members
@@ -80,6 +84,14 @@ impl Foreign<'_> {
                 let message = "its changes are published under its partitions' names";
                 let remedy = self.via_root(table);
                 vec![error(message.to_owned()).remedy(remedy)]
+            }
+            Sent::AsAncestor(ancestor) if !self.via_root => {
+                let message = format!(
+                    "its changes are published under the name of {}, and source.partitions is \
+                     \"leaf\"",
+                    ancestor.sql()
+                );
+                vec![error(message).remedy(self.by_leaf(table))]
             }
             Sent::AsAncestor(ancestor) => {
                 let message = format!(
@@ -162,6 +174,23 @@ impl Foreign<'_> {
         }
     }
 
+    /// Which publications to change so that a partition goes under its own name.
+    fn by_leaf(&self, table: &TableInfo) -> String {
+        let ancestors = self.view.ancestors(table.oid);
+        let names_one = |publication: &&PublicationInfo| {
+            let mut above = ancestors.iter();
+            publication.all_tables || above.any(|oid| self.view.names(publication, *oid))
+        };
+        let sends = self.used().filter(|publication| publication.via_root).filter(names_one);
+        let statements: Vec<String> = sends
+            .map(|publication| {
+                let name = identifier(&publication.name);
+                format!("ALTER PUBLICATION {name} SET (publish_via_partition_root = false)")
+            })
+            .collect();
+        statements.join("; ")
+    }
+
     /// What the stream leaves out, so that the copy does, too.
     fn narrowings(&self, table: &TableInfo, sent: &SentTable) -> Vec<Finding> {
         let object = format!("table {}", table.name.sql());
@@ -210,7 +239,7 @@ impl Foreign<'_> {
         finding.remedy(if self.names.contains(&second) {
             format!("ALTER PUBLICATION {} ADD TABLE {name}", identifier(&second))
         } else {
-            create_statement(&second, INSERT_ONLY, &[table])
+            create_statement(&second, INSERT_ONLY, self.via_root, &[table])
         })
     }
 }

@@ -68,6 +68,11 @@ impl Mark {
         serde_json::from_str(text).ok()
     }
 
+    /// Whether rows of partitions went under the partitions' names.
+    pub fn is_by_leaf(&self) -> bool {
+        self.leaves.is_none() && self.through.iter().any(|through| !through.via_root)
+    }
+
     /// Whether some publication sends `operation`.
     fn sends(&self, operation: &str) -> bool {
         self.through.iter().any(|through| through.operations.split(", ").any(|o| o == operation))
@@ -111,8 +116,10 @@ impl Mark {
         let present = |known: &Through| {
             now.through.iter().find(|through| through.publication == known.publication)
         };
+        let is_partitioned = self.leaves.is_some() || now.leaves.is_some();
+        let gap = |known: &Through, now: &Through| known.gap(now, is_partitioned);
         // One that sends everything makes up for whatever happens to the others.
-        let is_kept = |known: &Through| present(known).is_some_and(|now| known.gap(now).is_none());
+        let is_kept = |known: &Through| present(known).is_some_and(|now| gap(known, now).is_none());
         if self.through.iter().any(|known| known.is_whole() && is_kept(known)) {
             return None;
         }
@@ -121,7 +128,7 @@ impl Mark {
             match present(known) {
                 None => return Some(format!("publication \"{of}\" publishes it no more")),
                 Some(through) => {
-                    if let Some(what) = known.gap(through) {
+                    if let Some(what) = gap(known, through) {
                         return Some(format!("{what} publication \"{of}\""));
                     }
                 }
@@ -141,7 +148,8 @@ impl Through {
         self.filter.is_none() && self.columns.is_none() && self.operations.split(", ").count() == 4
     }
 
-    fn gap(&self, now: &Through) -> Option<&'static str> {
+    /// `is_partitioned`: under which name rows of partitions go matters to the table.
+    fn gap(&self, now: &Through, is_partitioned: bool) -> Option<&'static str> {
         // A member whose filter or columns are set anew is another member, too.
         if self.filter != now.filter {
             return Some("its row filter was changed in");
@@ -152,11 +160,13 @@ impl Through {
         if self.members != now.members {
             return Some("it was removed from and added to");
         }
-        if self.via_root != now.via_root {
+        let is_elsewhere = self.via_root != now.via_root;
+        if is_elsewhere && is_partitioned {
             return Some("publish_via_partition_root was changed in");
         }
         let is_touched = self.version != now.version && now.version != FROZEN;
-        let is_explained = self.owner != now.owner || self.operations != now.operations;
+        let is_explained =
+            is_elsewhere || self.owner != now.owner || self.operations != now.operations;
         (is_touched && !is_explained).then_some("options were changed, and changed back, in")
     }
 }
@@ -207,11 +217,10 @@ mod tests {
     fn whatever_may_have_kept_a_change_back_is_a_gap() {
         let before = mark(vec![through(9)]);
         assert_eq!(difference(&before, &before.clone()), Difference::None);
-        let changes: [fn(&mut Through); 6] = [
+        let changes: [fn(&mut Through); 5] = [
             |now| now.members = vec!["table 2".to_owned()],
             |now| now.filter = Some("a > 1".to_owned()),
             |now| now.columns = Some(vec!["a".to_owned()]),
-            |now| now.via_root = false,
             |now| now.version = "701".to_owned(),
             |now| now.publication = 10,
         ];
@@ -220,6 +229,18 @@ mod tests {
             change(&mut now);
             assert!(is_gap(&before, &mark(vec![now.clone()])), "{now:?}");
         }
+    }
+
+    #[test]
+    fn under_which_name_partitions_go_matters_where_there_are_any() {
+        let by_root = mark(vec![through(9)]);
+        let elsewhere = Through { via_root: false, version: "701".to_owned(), ..through(9) };
+        let by_leaf = mark(vec![elsewhere]);
+        assert_eq!(difference(&by_root, &by_leaf), Difference::Harmless);
+        let leaves = || Some([(5, "7".to_owned())].into());
+        let partitioned = Mark { leaves: leaves(), ..by_root };
+        assert!(is_gap(&partitioned, &Mark { leaves: leaves(), ..by_leaf.clone() }));
+        assert!(by_leaf.is_by_leaf() && !partitioned.is_by_leaf());
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub(super) fn plan(
         tables.iter().partition(|table| table.has_usable_identity());
     plan.names = request.names.to_vec();
     plan.owned.push(name.clone());
-    let mut changes = Changes::default();
+    let mut changes = Changes { via_root: request.via_root, ..Changes::default() };
     if main.is_none() && !request.established.is_empty() {
         let message = "it was dropped; changes since then are lost (E_SLOT)";
         let remedy = "sync-agent reset; -- then empty the destination's tables and copy again";
@@ -75,6 +75,8 @@ pub(super) fn plan(
 
 #[derive(Default)]
 struct Changes {
+    /// `publish_via_partition_root`.
+    via_root: bool,
     drops: Vec<String>,
     adds: Vec<String>,
     created: Vec<String>,
@@ -92,7 +94,7 @@ impl Changes {
         let wanted: BTreeSet<&QualifiedName> = tables.iter().map(|table| &table.name).collect();
         let Some(present) = present else {
             let first = &tables[..tables.len().min(TABLES_PER_STATEMENT)];
-            self.adds.push(create_statement(name, publish, first));
+            self.adds.push(create_statement(name, publish, self.via_root, first));
             self.created.push(name.to_owned());
             self.added.extend(first.iter().map(|table| table.name.clone()));
             let rest = &tables[first.len()..];
@@ -112,11 +114,11 @@ impl Changes {
             self.drops.push(format!("ALTER PUBLICATION {} DROP TABLE {extra}", identifier(name)));
         }
         self.add(name, &wanted.difference(&kept).copied().collect::<Vec<_>>());
-        if !present.via_root || operations(present) != publish {
+        if present.via_root != self.via_root || operations(present) != publish {
             self.adds.push(format!(
                 "ALTER PUBLICATION {} SET ({})",
                 identifier(name),
-                options(publish)
+                options(publish, self.via_root)
             ));
         }
     }
@@ -131,14 +133,20 @@ impl Changes {
     }
 }
 
-pub(super) fn create_statement(name: &str, publish: &str, tables: &[&TableInfo]) -> String {
+pub(super) fn create_statement(
+    name: &str,
+    publish: &str,
+    via_root: bool,
+    tables: &[&TableInfo],
+) -> String {
     let tables = list(tables.iter().map(|table| &table.name));
     let members = if tables.is_empty() { String::new() } else { format!(" FOR TABLE {tables}") };
-    format!("CREATE PUBLICATION {}{members} WITH ({})", identifier(name), options(publish))
+    let options = options(publish, via_root);
+    format!("CREATE PUBLICATION {}{members} WITH ({options})", identifier(name))
 }
 
-fn options(publish: &str) -> String {
-    format!("publish = '{publish}', publish_via_partition_root = true")
+fn options(publish: &str, via_root: bool) -> String {
+    format!("publish = '{publish}', publish_via_partition_root = {via_root}")
 }
 
 fn list<'a>(names: impl Iterator<Item = &'a QualifiedName>) -> String {

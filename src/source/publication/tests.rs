@@ -92,7 +92,13 @@ fn planned_for(
     let strings =
         |names: &[&str]| -> Vec<String> { names.iter().map(|&name| name.to_owned()).collect() };
     let (names, owned) = (strings(names), strings(owned));
-    let request = PublicationRequest { names: &names, owned: &owned, tables, established: &[] };
+    let request = PublicationRequest {
+        names: &names,
+        owned: &owned,
+        tables,
+        established: &[],
+        via_root: true,
+    };
     plan_for(request, &view(existing, tables, &[]))
 }
 
@@ -276,12 +282,45 @@ fn a_root_published_by_leaves_is_told_how_to_publish_the_root() {
     let tables = [root, leaf];
     let view = view(&existing, &tables, &[(oid("leaf"), oid("root"))]);
     let tables = &tables[..1];
-    let request = PublicationRequest { names: &names, owned: &[], tables, established: &[] };
+    let request =
+        PublicationRequest { names: &names, owned: &[], tables, established: &[], via_root: true };
     let plan = plan_for(request, &view);
     assert_eq!(
         plan.findings[0].remedy.as_deref(),
         Some("ALTER PUBLICATION \"p\" SET (publish_via_partition_root = true)")
     );
+}
+
+#[test]
+fn leaves_are_listed_and_one_that_goes_by_its_root_is_told_how_to_go_by_itself() {
+    let root = TableInfo { kind: RelationKind::Partitioned, ..keyed("root") };
+    let all = [root, keyed("leaf")];
+    let (names, owned) = (["p".to_owned()], ["p".to_owned()]);
+    let tables = &all[1..];
+    let links = [(oid("leaf"), oid("root"))];
+    let wanted = |owned| PublicationRequest {
+        names: &names,
+        owned,
+        tables,
+        established: &[],
+        via_root: false,
+    };
+    let plan = plan_for(wanted(&owned[..]), &view(&[], &all, &links));
+    let create = "CREATE PUBLICATION \"p\" FOR TABLE \"public\".\"leaf\" WITH (publish = 'insert, \
+                  update, delete, truncate', publish_via_partition_root = false)";
+    assert_eq!(plan.statements, [create]);
+    let by_root = [publication("p", EVERYTHING, &["root"])];
+    let plan = plan_for(wanted(&[]), &view(&by_root, &all, &links));
+    assert_eq!(
+        plan.findings[0].remedy.as_deref(),
+        Some("ALTER PUBLICATION \"p\" SET (publish_via_partition_root = false)")
+    );
+    let by_leaf = [PublicationInfo { via_root: false, ..by_root[0].clone() }];
+    let by_leaf = view(&by_leaf, &all, &links);
+    assert!(plan_for(wanted(&[]), &by_leaf).findings.is_empty(), "that is what is wanted");
+    let mark = by_leaf.mark(oid("leaf"), &names).expect("it is published");
+    let members = [format!("table {} by 700", oid("root") + 1)];
+    assert_eq!(mark.through[0].members, members, "attached again, it was not published meanwhile");
 }
 
 #[test]
@@ -317,6 +356,7 @@ fn a_publication_of_ours_that_is_gone_is_not_made_again() {
         owned: &names,
         tables: &tables,
         established: &established,
+        via_root: true,
     };
     let plan = plan_for(request, &view(&[], &tables, &[]));
     assert!(plan.findings[0].message.contains("it was dropped"), "{:?}", plan.findings);

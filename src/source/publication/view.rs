@@ -220,12 +220,12 @@ impl View {
         let heap = leaves.first().copied().unwrap_or(table);
         let published = self.published_as(heap, names).filter(|p| p.relation == table)?;
         let through = |publication: &&PublicationInfo| {
-            let member = self.member(publication, table);
-            let schema = self.schema(publication, table);
             let mut members: Vec<String> = Vec::new();
             members.extend(publication.all_tables.then(|| "all".to_owned()));
-            members.extend(schema.map(|oid| format!("schema {oid}")));
-            members.extend(member.map(|member| format!("table {}", member.oid)));
+            members.extend(self.memberships(publication, table));
+            if !publication.via_root {
+                members.extend(self.memberships_above(publication, table));
+            }
             let narrowing = self.narrowing(publication, table);
             Through {
                 publication: publication.oid,
@@ -253,6 +253,26 @@ impl View {
         })
     }
 
+    /// As what `publication` has a relation.
+    fn memberships(&self, publication: &PublicationInfo, relation: Oid) -> Vec<String> {
+        let member = self.member(publication, relation);
+        let schema = self.schema(publication, relation).map(|oid| format!("schema {oid}"));
+        schema.into_iter().chain(member.map(|member| format!("table {}", member.oid))).collect()
+    }
+
+    /// Without `publish_via_partition_root` a partition is published as itself for what it is a
+    /// partition of, and as long as it is one.
+    fn memberships_above(&self, publication: &PublicationInfo, table: Oid) -> Vec<String> {
+        let mut members = Vec::new();
+        for above in self.ancestors(table) {
+            let chain = self.chain(table, above);
+            let versions: Vec<&str> = chain.iter().map(|link| link.version.as_str()).collect();
+            let by = |member: String| format!("{member} by {}", versions.join(" "));
+            members.extend(self.memberships(publication, above).into_iter().map(by));
+        }
+        members
+    }
+
     fn published_as(&self, heap: Oid, names: &[String]) -> Option<As<'_>> {
         let ancestors = self.ancestors(heap);
         let (mut level, mut relation, mut counting) = (0, heap, Vec::new());
@@ -278,9 +298,7 @@ impl View {
         heap: Oid,
         ancestors: &[Oid],
     ) -> Option<(usize, Oid)> {
-        let has = |oid: Oid| {
-            self.member(publication, oid).is_some() || self.schema(publication, oid).is_some()
-        };
+        let has = |oid: Oid| self.names(publication, oid);
         let above = if publication.all_tables {
             let top = ancestors.last().copied().unwrap_or(heap);
             let is_exception = |member: &PublicationMember| {
@@ -303,6 +321,11 @@ impl View {
         // A partitioned table holds no rows: without via_root nothing goes under its name.
         let kind = self.relations.get(&heap).map(|(_, kind)| *kind);
         (kind != Some(RelationKind::Partitioned) || publication.via_root).then_some((0, heap))
+    }
+
+    /// Whether `publication` lists the relation or its schema.
+    pub(super) fn names(&self, publication: &PublicationInfo, relation: Oid) -> bool {
+        self.member(publication, relation).is_some() || self.schema(publication, relation).is_some()
     }
 
     fn member<'a>(

@@ -13,6 +13,8 @@ SELECT k.oid::pg_catalog.int8 AS oid,
        END AS is_enforced,
        k.conislocal AS is_local,
        k.coninhcount > 0 OR k.conparentid <> 0 AS is_inherited,
+       EXISTS (SELECT FROM pg_catalog.pg_constraint above
+                WHERE above.oid = k.conparentid AND above.conrelid <> k.conrelid) AS is_of_parent,
        k.connoinherit AS no_inherit,
        nullif(k.confrelid, 0)::pg_catalog.int8 AS referenced,
        rn.nspname AS referenced_schema,

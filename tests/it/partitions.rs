@@ -1,0 +1,3 @@
+//! Partitioned tables, by their roots and by their leaves, on either side.
+
+mod leaf;
