@@ -183,7 +183,10 @@ impl Look {
             relations: &self.selection.choice.relations,
             named: &self.selection.named,
         };
-        crate::source::preflight::findings(source, request).await.map_err(publication_error)
+        let findings = crate::source::preflight::findings(source, request).await;
+        let mut findings = findings.map_err(publication_error)?;
+        findings.extend(self.selection.foreign_partitions());
+        Ok(findings)
     }
 
     pub async fn destination_findings(

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::checkpoint::tables::TableRecord;
 use crate::config::settings::{Partitions, Settings};
-use crate::model::finding::Side;
+use crate::model::finding::{Finding, Side};
 use crate::pg::catalog::{self, RelationKind, RelationSummary, TableFilter, TableInfo};
 use crate::pg::client::Client;
 use crate::pg::ident::QualifiedName;
@@ -25,6 +25,25 @@ pub struct Selection {
 impl Selection {
     pub fn names(&self) -> Vec<QualifiedName> {
         self.tables.iter().map(|table| table.name.clone()).collect()
+    }
+
+    /// Partitions of selected tables whose rows are elsewhere.
+    pub fn foreign_partitions(&self) -> Vec<Finding> {
+        let view = &self.choice.view;
+        let is_selected = |oid: &u32| self.tables.iter().find(|table| table.oid == *oid);
+        let foreign = |relation: &RelationSummary| {
+            let above = view.ancestors(relation.oid);
+            let root = above.iter().find_map(is_selected)?;
+            let message = format!(
+                "it is a partition of {}, and its rows are not in the write-ahead log: they are left \
+                 out",
+                root.name.sql()
+            );
+            let object = format!("{} {}", relation.kind_label, relation.name.sql());
+            Some(Finding::warning(Side::Source, object, message))
+        };
+        let partitions = self.choice.relations.iter().filter(|r| r.is_partition && !is_copyable(r));
+        partitions.filter_map(foreign).collect()
     }
 
     pub fn table(&self, name: &QualifiedName) -> Option<&TableInfo> {

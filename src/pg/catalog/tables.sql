@@ -30,6 +30,7 @@ SELECT c.oid,
            EXISTS (SELECT FROM pg_catalog.pg_partition_tree(c.oid) leaf
                      JOIN pg_catalog.pg_class l ON l.oid = leaf.relid
                     WHERE leaf.isleaf
+                      AND l.relkind <> 'f'
                       AND l.relreplident <> 'f'
                       AND NOT EXISTS (SELECT FROM pg_catalog.pg_index i
                                        WHERE i.indrelid = l.oid AND i.indisvalid

@@ -41,6 +41,8 @@ pub(super) struct Look {
     pub(super) records: Vec<TableRecord>,
     relations: Vec<RelationSummary>,
     named: Vec<QualifiedName>,
+    /// Partitions whose rows are elsewhere.
+    foreign: Vec<Finding>,
     /// Destination tables that a running pipeline feeds, with its name.
     fed: Vec<(QualifiedName, String)>,
 }
@@ -72,6 +74,7 @@ impl Look {
             pending: chosen.clone(),
             tables: chosen,
             records: Vec::new(),
+            foreign: selection.foreign_partitions(),
             relations: selection.choice.relations,
             named: selection.named,
             fed: Vec::new(),
@@ -212,6 +215,7 @@ impl Look {
             .cloned()
             .collect();
         findings.extend(relation_findings(&others, &self.named));
+        findings.extend(self.foreign.iter().cloned());
         let mut oids: Vec<u32> = self.pending.iter().map(|table| table.oid).collect();
         let leaves = catalog::partition_leaves(source, &oids).await.map_err(failed())?;
         oids.extend(leaves.iter().map(|leaf| leaf.oid));
