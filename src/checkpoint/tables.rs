@@ -308,6 +308,38 @@ pub async fn fed_by_others(
     Ok(rows.iter().map(fed).collect())
 }
 
+/// A table that a pipeline fills.
+#[derive(Clone, Debug)]
+pub struct Filled {
+    pub pipeline: String,
+    pub source: QualifiedName,
+    pub destination: QualifiedName,
+}
+
+/// Tables that pipelines fill from one system.
+pub async fn filled_from(
+    client: &Client,
+    schema: &str,
+    system_identifier: &str,
+) -> Result<Vec<Filled>, CheckpointError> {
+    let query = format!(
+        "SELECT t.pipeline, t.source_schema, t.source_table, t.destination_schema, \
+         t.destination_table FROM {schema}.tables t JOIN {schema}.checkpoint c USING (pipeline) \
+         WHERE c.source_system_identifier = $1 ORDER BY 1, 2, 3",
+        schema = identifier(schema)
+    );
+    let rows = client.query(&query, &[&system_identifier]).await?;
+    let name = |row: &Row, first: usize| {
+        QualifiedName::new(row.get::<_, String>(first), row.get::<_, String>(first + 1))
+    };
+    let filled = |row: &Row| Filled {
+        pipeline: row.get(0),
+        source: name(row, 1),
+        destination: name(row, 3),
+    };
+    Ok(rows.iter().map(filled).collect())
+}
+
 /// The statement that forgets tables that are no longer chosen (their rows stay), for a guarded
 /// transaction.
 pub fn forget_text(schema: &str, pipeline: &str, sources: &[QualifiedName]) -> String {

@@ -23,6 +23,7 @@ use crate::pipeline::planner::Planner;
 use crate::pipeline::requests::{self, Asked};
 use crate::pipeline::selection::{Selection, select};
 use crate::pipeline::switch::Switch;
+use crate::pipeline::there_and_back;
 use crate::source::publication::{self, PublicationError, PublicationPlan, PublicationRequest};
 use crate::source::slot::{PresentSource, Verdict, judge};
 use crate::wire::{Session, SystemIdentity};
@@ -186,6 +187,7 @@ impl Look {
         let findings = crate::source::preflight::findings(source, request).await;
         let mut findings = findings.map_err(publication_error)?;
         findings.extend(self.selection.foreign_partitions());
+        findings.extend(there_and_back::findings(settings, source, self).await);
         Ok(findings)
     }
 

@@ -47,6 +47,7 @@ mod structure_findings;
 pub mod supervise;
 pub mod survey;
 pub mod switch;
+mod there_and_back;
 pub mod wait;
 pub mod watch;
 

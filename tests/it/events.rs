@@ -7,6 +7,7 @@ mod prepared;
 mod savepoints;
 mod shared_positions;
 mod statements;
+mod there_and_back;
 
 use crate::support::agent::Agent;
 use crate::support::thrice::{Thrice, tables};
