@@ -154,11 +154,14 @@ async fn read(source: &Client, table: &Table, row: &mut Row) -> Result<bool, Rer
         // Without a key an old row is sent whole, and nothing is missing that it had.
         return Ok(false);
     }
+    // Tables that inherit from this one have rows of their own, under the same keys perhaps.
     let sql = format!(
-        "SELECT {} FROM {} WHERE {}",
+        "SELECT {} FROM {} WHERE {} AND (tableoid = {oid} OR EXISTS (SELECT FROM \
+         pg_catalog.pg_class c WHERE c.oid = {oid} AND c.relkind = 'p'))",
         columns.join(", "),
         table.name.sql(),
-        conditions.join(" AND ")
+        conditions.join(" AND "),
+        oid = table.id.0
     );
     let statement = source.prepare(&sql).await?;
     let key: Vec<WireValue<'_>> =

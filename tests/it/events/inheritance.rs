@@ -64,6 +64,11 @@ async fn parents_and_children_with_the_same_keys_keep_their_own_rows() {
     })
     .await;
     thrice.assert_followed(&pairs()).await;
+    // A lost row is read again at the source, where others have its key.
+    for followed in [&thrice.singly, &thrice.whole] {
+        followed.exec("DELETE FROM ONLY par WHERE id = 200").await;
+    }
+    thrice.play(&["UPDATE ONLY par SET v = 'lost' WHERE id = 200"]).await;
     thrice.play(&CHANGES).await;
     thrice.assert_same(&pairs()).await;
     assert_eq!(thrice.whole.scalar("SELECT count(*) FROM spared_chi").await, "2");
