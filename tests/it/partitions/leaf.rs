@@ -29,6 +29,8 @@ const ROOTS: &str = "
     CREATE TABLE bag_1 PARTITION OF bag FOR VALUES IN (1); CREATE TABLE bag_2 PARTITION OF bag DEFAULT;
     ALTER TABLE bag REPLICA IDENTITY FULL; ALTER TABLE bag_1 REPLICA IDENTITY FULL;
     ALTER TABLE bag_2 REPLICA IDENTITY FULL;
+    CREATE TABLE log (a int, v text) PARTITION BY LIST (a);
+    CREATE TABLE log_1 PARTITION OF log FOR VALUES IN (1); INSERT INTO log VALUES (1, 'a'), (1, 'a');
     INSERT INTO m SELECT g, 1 + g % 5, 'v' || g, 1 + g % 9, repeat('b', 3000)
       FROM generate_series(1, 200) g;
     INSERT INTO m VALUES (1, 66, 'out', 1, NULL);
@@ -47,13 +49,14 @@ const CHANGES: [&str; 4] = [
      UPDATE m SET v = v || '!' WHERE id > 150; DELETE FROM m WHERE id % 7 = 0; UPDATE junk SET v = 'j'
        WHERE id % 2 = 0; UPDATE m SET k = 1 WHERE k = 66 AND id = 1",
     "UPDATE bag SET a = 1 WHERE ctid = '(0,1)' AND a = 0; UPDATE bag SET v = 'y' WHERE a = 2;
-     DELETE FROM bag_1 WHERE ctid = '(0,2)'; INSERT INTO bag VALUES (NULL, NULL), (1, 'x')",
+     DELETE FROM bag_1 WHERE ctid = '(0,2)'; INSERT INTO bag VALUES (NULL, NULL), (1, 'x');
+     INSERT INTO log VALUES (1, 'a'), (1, 'b')",
     "BEGIN; TRUNCATE m_rest; INSERT INTO m VALUES (600, 77, 'new', 2, NULL); UPDATE m SET k = 1 WHERE
        id = 600; UPDATE m SET k = 77 WHERE id = 600; COMMIT",
 ];
 
-const LEAVES: [&str; 9] =
-    ["m_1", "old.m_2", "m_3a", "m_3b", "m_rest", "junk", "bag_1", "bag_2", "kinds"];
+const LEAVES: [&str; 10] =
+    ["m_1", "old.m_2", "m_3a", "m_3b", "m_rest", "junk", "bag_1", "bag_2", "log_1", "kinds"];
 
 fn by_leaf(agent: Agent) -> Agent {
     let agent = agent.text("source.partitions", "leaf");
