@@ -34,7 +34,8 @@ fn set_from(target: &Target, mask: &[usize], source: &str) -> String {
         .join(", ")
 }
 
-/// ` ON CONFLICT (key) DO …`: the newer row wins.
+/// ` ON CONFLICT (key) DO …`: the newer row wins. The table must go by another name in the statement
+/// ([`inserted_into`]).
 fn on_conflict(target: &Target) -> String {
     let key = column_list(target.key_columns());
     let mask = settable(target);
@@ -58,12 +59,12 @@ fn returning_fresh(target: &Target) -> String {
     format!(" RETURNING NOT EXISTS (SELECT FROM {} AS present WHERE {is_same})", target.name.sql())
 }
 
-/// What a partitioned table is called that rows are inserted into.
+/// What a table is called that rows are inserted into: one whose own name is `excluded` would make the
+/// statement's `excluded` ambiguous.
 const WRITTEN: &str = "written_row";
 
 fn inserted_into(target: &Target) -> String {
-    let name = target.name.sql();
-    if target.is_partitioned { format!("{name} AS {WRITTEN}") } else { name }
+    format!("{} AS {WRITTEN}", target.name.sql())
 }
 
 /// Inserts one row; where the key exists the newer row wins. Returns `true` for a new row, `false`
@@ -388,7 +389,7 @@ mod tests {
     fn an_insert_overwrites_the_row_with_its_key() {
         assert_eq!(
             insert_row(&target()),
-            "INSERT INTO \"public\".\"t\" (\"a\", \"k\", \"b\") VALUES ($1::integer, $2::integer, $3::integer) \
+            "INSERT INTO \"public\".\"t\" AS written_row (\"a\", \"k\", \"b\") VALUES ($1::integer, $2::integer, $3::integer) \
              ON CONFLICT (\"k\") DO UPDATE SET \"a\" = excluded.\"a\", \"b\" = excluded.\"b\" \
              RETURNING xmax = 0"
         );
