@@ -111,11 +111,36 @@ impl Write for LogLine {
 
 impl Drop for LogLine {
     fn drop(&mut self) {
+        let line = in_one_line(std::mem::take(&mut self.0));
         // A closed stderr is no reason to stop replicating.
         progress::suspended(|| {
-            let _ = io::stderr().lock().write_all(&self.0);
+            let _ = io::stderr().lock().write_all(&line);
         });
     }
+}
+
+/// An event is one line, whatever the names in it hold: who reads the log by lines must not take a
+/// part of a name for an event. JSON escapes them itself; the formatter for people leaves line ends
+/// and tabs as they are, and escapes what could steer a terminal.
+fn in_one_line(event: Vec<u8>) -> Vec<u8> {
+    let end = event.len() - usize::from(event.ends_with(b"\n"));
+    if !event[..end].iter().any(|byte| needs_escape(*byte)) {
+        return event;
+    }
+    let mut line = Vec::with_capacity(event.len() + 8);
+    for &byte in &event[..end] {
+        match needs_escape(byte) {
+            true => line.extend(byte.escape_ascii()),
+            false => line.push(byte),
+        }
+    }
+    line.extend_from_slice(&event[end..]);
+    line
+}
+
+/// Control characters but for the escape of our own colors, and DEL, which JSON leaves as it is.
+fn needs_escape(byte: u8) -> bool {
+    byte < b' ' && byte != b'\x1b'
 }
 
 #[cfg(test)]
@@ -131,5 +156,12 @@ mod tests {
         assert_eq!(both.as_deref(), Ok("warn,sync_agent=info,sync_agent::wire=trace,rustls=debug"));
         assert!(LogLevel::parse("loud").is_err());
         assert!(LogLevel::parse("sync_agent=loud").is_err());
+    }
+
+    #[test]
+    fn an_event_is_one_line_whatever_it_holds() {
+        let line = |text: &str| String::from_utf8(in_one_line(text.into())).expect("text");
+        assert_eq!(line("\u{1b}[2m12:00\u{1b}[0m größe\n"), "\u{1b}[2m12:00\u{1b}[0m größe\n");
+        assert_eq!(line("a\nb\r\tc\u{1}\n"), "a\\nb\\r\\tc\\x01\n");
     }
 }
