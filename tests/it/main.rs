@@ -46,6 +46,8 @@ mod insert_update_delete;
 mod keys;
 /// The agent dies between every two steps.
 mod kill_points;
+/// Names that need quotes, are nearly the same, or shadow the server's.
+mod names;
 /// Start-up, shutdown, the lease, held conditions, privileges.
 mod operations;
 /// Partitioned tables, by their roots and by their leaves.
