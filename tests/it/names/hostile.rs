@@ -225,6 +225,7 @@ async fn the_structure_follows(agent: &mut Agent, source: &Database, destination
     for number in (0..NAMES.len()).step_by(ALTERED) {
         let at = |offset| at(number, offset);
         let (table, key, v) = (object(number, 0), at(4), at(6));
+        let mood_type = format!("{}.{}", at(1), at(2));
         source
             .exec(&format!(
                 "ALTER TABLE {table} ADD COLUMN {text} text NOT NULL DEFAULT {default},
@@ -233,7 +234,6 @@ async fn the_structure_follows(agent: &mut Agent, source: &Database, destination
                 text = at(24),
                 default = literal(name(number, 5)),
                 mood = at(25),
-                mood_type = format!("{}.{}", at(1), at(2)),
                 label = literal(name(number, 3)),
                 value = literal(name(number, 25)),
             ))
