@@ -18,6 +18,7 @@ use crate::pg::ident::QualifiedName;
 use crate::pg::oid::{self, Oid};
 use crate::pipeline::chosen_key;
 use crate::pipeline::error::PipelineError;
+use crate::pipeline::reread::Equalities;
 use crate::transform::{PlanError, PlanInput, TransformPlan, TypeFacts};
 
 /// A planned table.
@@ -32,6 +33,7 @@ pub struct TablePlan {
     pub is_copy_binary: bool,
     /// The destination's table as it is.
     pub destination: TableInfo,
+    pub source_equalities: Equalities,
 }
 
 /// A table of the stream before its columns are put against the destination's.
@@ -241,6 +243,11 @@ impl Planner {
             transform: Arc::new(transform),
             mapping,
             destination,
+            source_equalities: source_info
+                .columns
+                .iter()
+                .filter_map(|column| Some((column.name.clone(), column.equality.clone()?)))
+                .collect(),
         })
     }
 

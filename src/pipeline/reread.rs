@@ -45,15 +45,22 @@ const DESCRIPTIONS_MAX: usize = 64;
 pub struct Rereader {
     source: Arc<Client>,
     plans: Arc<RwLock<HashMap<TableId, Vec<Arc<TransformPlan>>>>>,
+    equalities: Arc<RwLock<HashMap<TableId, Equalities>>>,
 }
+
+/// By column: the operator that its values are compared with, where it is not the server's own `=`.
+pub type Equalities = HashMap<String, String>;
 
 impl Rereader {
     pub fn new(source: Arc<Client>) -> Rereader {
-        Rereader { source, plans: Arc::default() }
+        Rereader { source, plans: Arc::default(), equalities: Arc::default() }
     }
 
     /// Rows of this description may be asked for from now on.
-    pub fn register(&self, plan: Arc<TransformPlan>) {
+    pub fn register(&self, plan: Arc<TransformPlan>, equalities: Equalities) {
+        let mut known = self.equalities.write().unwrap_or_else(PoisonError::into_inner);
+        known.insert(plan.table().id, equalities);
+        drop(known);
         let mut plans = self.plans.write().unwrap_or_else(PoisonError::into_inner);
         let known = plans.entry(plan.table().id).or_default();
         known.retain(|known| known.table() != plan.table());
@@ -76,11 +83,17 @@ impl Rereader {
         row: &mut Row,
         xids: &[u32],
     ) -> Result<bool, RereadError> {
-        if read(&self.source, table, row).await? {
+        let equalities = self.equalities(table.id);
+        if read(&self.source, table, &equalities, row).await? {
             return Ok(true);
         }
         self.wait_until_visible(xids).await?;
-        read(&self.source, table, row).await
+        read(&self.source, table, &equalities, row).await
+    }
+
+    fn equalities(&self, table: TableId) -> Equalities {
+        let known = self.equalities.read().unwrap_or_else(PoisonError::into_inner);
+        known.get(&table).cloned().unwrap_or_default()
     }
 
     async fn wait_until_visible(&self, xids: &[u32]) -> Result<(), RereadError> {
@@ -133,7 +146,12 @@ impl<'a> FromSql<'a> for Raw {
     }
 }
 
-async fn read(source: &Client, table: &Table, row: &mut Row) -> Result<bool, RereadError> {
+async fn read(
+    source: &Client,
+    table: &Table,
+    equalities: &Equalities,
+    row: &mut Row,
+) -> Result<bool, RereadError> {
     let missing: Vec<usize> =
         (0..row.values().len()).filter(|&index| row.values()[index].is_unchanged()).collect();
     // The stream has one format; the key, which is always sent, shows which.
@@ -148,7 +166,10 @@ async fn read(source: &Client, table: &Table, row: &mut Row) -> Result<bool, Rer
         ),
     };
     let columns: Vec<String> = missing.iter().map(value).collect();
-    let condition = |(index, number): (&usize, usize)| format!("{} = ${number}", name(index));
+    let condition = |(index, number): (&usize, usize)| {
+        let equals = equalities.get(&table.columns[*index].name).map_or("=", String::as_str);
+        format!("{} {equals} ${number}", name(index))
+    };
     let conditions: Vec<String> = table.key.iter().zip(1..).map(condition).collect();
     if conditions.is_empty() {
         // Without a key an old row is sent whole, and nothing is missing that it had.

@@ -344,14 +344,14 @@ impl StreamTables {
     }
 
     fn follow(&mut self, table: &Arc<Table>, record: &TableRecord, plan: TablePlan) -> StreamTable {
-        let TablePlan { transform, mut target, .. } = plan;
+        let TablePlan { transform, mut target, source_equalities, .. } = plan;
         if let Some(remember) = self.scope.partial.get(&table.name) {
             target = target.into_partial(remember.clone());
         }
         self.names.insert(table.id, table.name.clone());
         let policy = target.policy;
         self.targets.register(Arc::clone(transform.table()), Arc::new(target));
-        self.rereader.register(Arc::clone(&transform));
+        self.rereader.register(Arc::clone(&transform), source_equalities);
         StreamTable::Followed(Box::new(Followed {
             source: table.name.clone(),
             transform,
