@@ -10,6 +10,8 @@ pub enum ConflictKind {
     UpdateMissing,
     /// A delete found no row.
     DeleteMissing,
+    /// A trigger of the destination's kept a row from being written.
+    Suppressed,
 }
 
 impl ConflictKind {
@@ -18,6 +20,7 @@ impl ConflictKind {
             ConflictKind::InsertExists => "insert_exists",
             ConflictKind::UpdateMissing => "update_missing",
             ConflictKind::DeleteMissing => "delete_missing",
+            ConflictKind::Suppressed => "suppressed",
         }
     }
 }

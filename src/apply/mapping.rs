@@ -50,6 +50,7 @@ pub struct Mapping {
     /// A unique or exclusion constraint is DEFERRABLE.
     pub has_deferrable: bool,
     pub has_foreign_keys: bool,
+    pub has_before_triggers: bool,
     /// The destination keeps columns of its own that no value is sent for: a row that is deleted and
     /// inserted again would lose them.
     pub own_columns: Vec<String>,
@@ -168,6 +169,7 @@ impl Mapping {
             has_extra_unique: destination.indexes.iter().any(|index| !is_arbiter(index)),
             has_deferrable: destination.indexes.iter().any(|index| !index.is_immediate),
             has_foreign_keys: destination.has_foreign_keys,
+            has_before_triggers: destination.has_before_triggers,
             own_columns: destination
                 .columns
                 .iter()

@@ -128,6 +128,7 @@ mod tests {
             key: vec![1],
             has_arbiter: true,
             is_partitioned: false,
+            may_suppress: false,
             policy: FoldPolicy::Fold,
             remember: None,
         }

@@ -18,6 +18,7 @@ use crate::apply::error::ApplyError;
 use crate::apply::parameter::WireValue;
 use crate::apply::reread::Reread;
 use crate::apply::row_plan::values_of;
+use crate::apply::statement::{SUPPRESSED, leaves_existing};
 use crate::apply::target::Target;
 use crate::apply::targets::Targets;
 use crate::apply::writer::{LARGE_ROW_BYTES, Pipeline, Writer, answer};
@@ -128,6 +129,11 @@ impl<'w, 'a> Rows<'w, 'a> {
             match effect {
                 Effect::Control | Effect::Removed => {}
                 Effect::Savepoint => self.before_savepoint = self.conflicts.clone(),
+                Effect::Inserted { table } | Effect::UpdatedOrInserted { table }
+                    if count == SUPPRESSED =>
+                {
+                    self.conflicts.add(table, ConflictKind::Suppressed, 1);
+                }
                 Effect::Inserted { table } => {
                     self.conflicts.add(table, ConflictKind::InsertExists, missed);
                 }
@@ -200,9 +206,13 @@ impl<'w, 'a> Rows<'w, 'a> {
         let client = self.client;
         let statement = statement.clone();
         let values = values_of(target, row);
+        let leaves_existing = leaves_existing(target);
         let inserting = async move {
             let rows: Vec<_> = client.query_raw(&statement, values).await?.try_collect().await?;
-            Ok(rows.iter().filter(|row| row.get(0)).count() as u64)
+            Ok(match rows.as_slice() {
+                [] if !leaves_existing => SUPPRESSED,
+                rows => rows.iter().filter(|row| row.get(0)).count() as u64,
+            })
         };
         let effect = Effect::Inserted { table };
         self.pipeline.push(effect, answer(Arc::clone(target), inserting)).await;

@@ -18,6 +18,15 @@ fn overriding(target: &Target) -> &'static str {
     if target.has_identity_always() { " OVERRIDING SYSTEM VALUE" } else { "" }
 }
 
+/// What is counted of a row statement that wrote nothing because a trigger kept it from it: more than
+/// one row can be.
+pub const SUPPRESSED: u64 = 2;
+
+/// Whether an insert leaves a row alone that has its key: then "nothing written" says that there is one.
+pub fn leaves_existing(target: &Target) -> bool {
+    target.has_arbiter && settable(target).is_empty()
+}
+
 /// `SET` columns when every value is known: all but the key and what only the server may set.
 fn settable(target: &Target) -> Vec<usize> {
     (0..target.columns.len())
@@ -150,7 +159,8 @@ pub fn update_row(target: &Target, mask: &[usize], find: Find) -> String {
 }
 
 /// Updates the columns of `mask`, or inserts the row where none was found. The parameters are all
-/// of the row's columns. Counts the rows inserted.
+/// of the row's columns. Counts the rows inserted; where a trigger kept the row from being written,
+/// [`SUPPRESSED`].
 pub fn update_or_insert_row(target: &Target, mask: &[usize], find: Find) -> String {
     let set = mask
         .iter()
@@ -164,15 +174,23 @@ pub fn update_or_insert_row(target: &Target, mask: &[usize], find: Find) -> Stri
         .map(|index| typed(target, index, index + 1))
         .collect::<Vec<_>>()
         .join(", ");
+    let (table, rows) = (target.name.sql(), target.rows_sql());
+    let found = finding(target, find, target.columns.len() + 1);
+    let update = format!("UPDATE {rows} SET {set} WHERE {found} RETURNING 1");
+    let insert = format!(
+        "INSERT INTO {table} ({}){} SELECT {values} WHERE NOT EXISTS (SELECT 1 FROM updated)",
+        column_list(&target.columns),
+        overriding(target),
+    );
+    if !target.may_suppress {
+        return format!("WITH updated AS ({update}) {insert}");
+    }
+    // A row that is there and was not updated is not missing.
     format!(
-        "WITH updated AS (UPDATE {rows} SET {set} WHERE {found} RETURNING 1) \
-         INSERT INTO {table} ({columns}){overriding} SELECT {values} \
-         WHERE NOT EXISTS (SELECT 1 FROM updated)",
-        rows = target.rows_sql(),
-        table = target.name.sql(),
-        found = finding(target, find, target.columns.len() + 1),
-        columns = column_list(&target.columns),
-        overriding = overriding(target),
+        "WITH present AS (SELECT 1 FROM {rows} WHERE {found}), updated AS ({update}), \
+         made AS ({insert} AND NOT EXISTS (SELECT 1 FROM present) RETURNING 1) \
+         SELECT 1 FROM made UNION ALL SELECT 1 FROM pg_catalog.generate_series(1, {SUPPRESSED}) \
+         WHERE NOT EXISTS (SELECT 1 FROM updated) AND NOT EXISTS (SELECT 1 FROM made)",
     )
 }
 
@@ -380,6 +398,7 @@ mod tests {
             key: vec![1],
             has_arbiter: true,
             is_partitioned: false,
+            may_suppress: false,
             policy: FoldPolicy::Fold,
             remember: None,
         }

@@ -32,6 +32,8 @@ pub struct Target {
     /// A valid, immediate, non-partial unique index stands on exactly the key: ON CONFLICT may name it.
     pub has_arbiter: bool,
     pub is_partitioned: bool,
+    /// A trigger may keep a row from being written.
+    pub may_suppress: bool,
     pub policy: FoldPolicy,
     /// The table is loaded in part: the head of the statement that writes down the key of a row which
     /// an update could not make.
@@ -79,6 +81,7 @@ impl Target {
             key,
             has_arbiter: mapping.arbiter.is_ok(),
             is_partitioned: mapping.is_partitioned,
+            may_suppress: mapping.has_before_triggers,
             policy,
             remember: None,
         }

@@ -51,7 +51,8 @@ pub const SIDES: [&str; 2] = ["source", "destination"];
 pub const OPS: [&str; 4] = ["insert", "update", "delete", "truncate"];
 
 /// `conflicts_total{kind}`.
-pub const CONFLICT_KINDS: [&str; 3] = ["update_missing", "delete_missing", "insert_exists"];
+pub const CONFLICT_KINDS: [&str; 4] =
+    ["update_missing", "delete_missing", "insert_exists", "suppressed"];
 
 /// `slot_wal_status{status}`, as `pg_replication_slots.wal_status` says it.
 pub const WAL_STATUSES: [&str; 4] = ["reserved", "extended", "unreserved", "lost"];

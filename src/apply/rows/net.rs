@@ -15,8 +15,9 @@ use crate::model::row::Row;
 use crate::model::table::Table;
 
 struct Upserted {
-    rows: u64,
+    existing: u64,
     fresh: u64,
+    suppressed: u64,
 }
 
 impl<'a> Rows<'_, 'a> {
@@ -104,8 +105,9 @@ impl<'a> Rows<'_, 'a> {
         is_complete: bool,
     ) -> Result<(), ApplyError> {
         if is_complete && target.has_arbiter {
-            let fresh = self.upsert_set(target, rows).await?.fresh;
-            self.conflicts.add(table.id, ConflictKind::UpdateMissing, fresh);
+            let upserted = self.upsert_set(target, rows).await?;
+            self.conflicts.add(table.id, ConflictKind::UpdateMissing, upserted.fresh);
+            self.conflicts.add(table.id, ConflictKind::Suppressed, upserted.suppressed);
             return Ok(());
         }
         let mut columns = target.key.clone();
@@ -182,24 +184,34 @@ impl<'a> Rows<'_, 'a> {
         let all: Vec<usize> = (0..target.columns.len()).collect();
         let rows: Vec<&Row> = rows.iter().collect();
         if !target.has_arbiter {
-            self.writer.copy(&target.name.sql(), target, &all, &rows).await?;
+            let copied = self.writer.copy(&target.name.sql(), target, &all, &rows).await?;
+            self.suppressed(table, &rows, copied);
             return Ok(());
         }
         self.client.batch_execute("SAVEPOINT copied").await.map_err(doing)?;
         match self.writer.copy(&target.name.sql(), target, &all, &rows).await {
-            Ok(_) => self.client.batch_execute("RELEASE copied").await.map_err(doing),
+            Ok(copied) => {
+                self.suppressed(table, &rows, copied);
+                self.client.batch_execute("RELEASE copied").await.map_err(doing)
+            }
             Err(ApplyError::Table { source, .. })
                 if source.code() == Some(&SqlState::UNIQUE_VIOLATION) =>
             {
                 let back = "ROLLBACK TO copied; RELEASE copied";
                 self.client.batch_execute(back).await.map_err(doing)?;
                 let upserted = self.upsert_set(target, &rows).await?;
-                let existing = upserted.rows.saturating_sub(upserted.fresh);
-                self.conflicts.add(table.id, ConflictKind::InsertExists, existing);
+                self.conflicts.add(table.id, ConflictKind::InsertExists, upserted.existing);
+                self.conflicts.add(table.id, ConflictKind::Suppressed, upserted.suppressed);
                 Ok(())
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Counts rows that a COPY was given and did not write.
+    fn suppressed(&mut self, table: &Table, rows: &[&Row], copied: u64) {
+        let count = (rows.len() as u64).saturating_sub(copied);
+        self.conflicts.add(table.id, ConflictKind::Suppressed, count);
     }
 
     async fn upsert_set(
@@ -215,7 +227,12 @@ impl<'a> Rows<'_, 'a> {
         let statement = self.prepared(target, sql).await?;
         let row = self.client.query_one(&statement, &[]).await.map_err(rejected)?;
         let count = |column| u64::try_from(row.get::<_, i64>(column)).unwrap_or(0);
-        Ok(Upserted { rows: count(0), fresh: count(1) })
+        let (written, fresh) = (count(0), count(1));
+        let unwritten = (rows.len() as u64).saturating_sub(written);
+        Ok(match statement::leaves_existing(target) {
+            true => Upserted { existing: unwritten, fresh, suppressed: 0 },
+            false => Upserted { existing: written - fresh, fresh, suppressed: unwritten },
+        })
     }
 
     async fn set_based(

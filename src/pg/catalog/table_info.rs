@@ -136,6 +136,8 @@ pub struct TableInfo {
     /// A leaf below this partitioned table has no usable identity of its own. The server checks
     /// updates against the leaf's, whatever the root's says.
     pub has_leaf_without_identity: bool,
+    /// Row triggers that fire before a row is written, and may keep it from being written.
+    pub has_before_triggers: bool,
     /// Whether the table itself has foreign keys, or is referenced by one.
     pub has_foreign_keys: bool,
     /// Row-level security applies to our role (`row_security_active`).
@@ -277,6 +279,7 @@ pub(crate) mod fixture {
             row_filters: Default::default(),
             partition_ancestors: Vec::new(),
             has_leaf_without_identity: false,
+            has_before_triggers: false,
             has_foreign_keys: false,
             row_security_active: false,
             is_owner: true,

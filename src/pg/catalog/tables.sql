@@ -37,7 +37,14 @@ SELECT c.oid,
                                          AND i.indimmediate
                                          AND (l.relreplident = 'd' AND i.indisprimary
                                               OR l.relreplident = 'i' AND i.indisreplident)))
-       ELSE false END
+       ELSE false END,
+       -- ROW is 1 in tgtype, BEFORE is 2.
+       EXISTS (SELECT FROM pg_catalog.pg_trigger g
+                WHERE (g.tgrelid = c.oid
+                       OR c.relkind = 'p'
+                          AND g.tgrelid IN (SELECT part.relid
+                                              FROM pg_catalog.pg_partition_tree(c.oid) part))
+                  AND NOT g.tgisinternal AND g.tgenabled <> 'D' AND (g.tgtype & 3) = 3)
   FROM pg_catalog.pg_class c
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
  WHERE c.oid = ANY ($1)

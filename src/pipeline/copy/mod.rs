@@ -299,11 +299,14 @@ impl Shared {
         self.context.board.table_state(&job.record.source, state);
     }
 
-    fn count_overwritten(&self, job: &CopyJob, count: u64) {
+    fn count_conflicts(&self, job: &CopyJob, (overwritten, suppressed): (u64, u64)) {
+        let board = &self.context.board;
         // A row that a change has brought before its chunk is nobody else's.
-        if count > 0 && !job.is_resumed {
-            let kind = ConflictKind::InsertExists;
-            self.context.board.conflict(&job.record.source, kind, count);
+        if overwritten > 0 && !job.is_resumed {
+            board.conflict(&job.record.source, ConflictKind::InsertExists, overwritten);
+        }
+        if suppressed > 0 {
+            board.conflict(&job.record.source, ConflictKind::Suppressed, suppressed);
         }
     }
 

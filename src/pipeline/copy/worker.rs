@@ -82,6 +82,8 @@ struct Copied {
     file: Oid,
     /// Rows of the destination that a merge has overwritten with others.
     overwritten_count: u64,
+    /// Rows that a trigger or rule of the destination's kept from being written.
+    suppressed_count: u64,
 }
 
 impl Worker {
@@ -138,17 +140,18 @@ impl Worker {
         table.start();
         self.shared.show_state(&table.job, TableState::Copying);
         let copied = self.load(chunk).await?;
+        let conflicts = (copied.overwritten_count, copied.suppressed_count);
         failpoint::hit(failpoint::CHUNK_LOADED).await;
         let (shared, destination) = self.at_destination();
         if table.is_single() {
             table.chunk_done(copied.row_count, copied.byte_count);
             finish::in_this_transaction(shared, table, destination).await?;
-            shared.count_overwritten(&table.job, copied.overwritten_count);
+            shared.count_conflicts(&table.job, conflicts);
             return Ok(());
         }
         let progress = progress_sql(shared, chunk, copied);
         destination.execute(&progress).await.map_err(loading())?;
-        shared.count_overwritten(&table.job, copied.overwritten_count);
+        shared.count_conflicts(&table.job, conflicts);
         if !table.chunk_done(copied.row_count, copied.byte_count) {
             failpoint::hit(failpoint::CHUNK_COMMITTED).await;
             return Ok(());
@@ -196,12 +199,12 @@ impl Worker {
         let pumped = pumped.map_err(|error| oversized(job, error))?;
         let file = end_reading(job, *oid, source).await?;
         let row_count = copy_in.finish().await.map_err(loading())?;
-        if row_count != pumped.row_count {
-            // A trigger or rule at the destination swallowed rows.
+        let suppressed_count = pumped.row_count.saturating_sub(row_count);
+        if suppressed_count > 0 {
             tracing::warn!(table = %job.record.source, read = pumped.row_count, kept = row_count, "the destination kept fewer rows than were copied");
         }
         let overwritten_count = merge(job, destination).await?;
-        Ok(Copied { row_count, overwritten_count, file, ..pumped })
+        Ok(Copied { row_count, overwritten_count, suppressed_count, file, ..pumped })
     }
 }
 
@@ -287,7 +290,7 @@ async fn pump(
     }
     let row_count = copy_out.row_count().unwrap_or(shown_count);
     board.snapshot_progress(name, row_count.saturating_sub(shown_count), 0);
-    Ok(Copied { row_count, byte_count, file: 0, overwritten_count: 0 })
+    Ok(Copied { row_count, byte_count, file: 0, overwritten_count: 0, suppressed_count: 0 })
 }
 
 /// Ends the source's transaction. A table that was rewritten after the consistent point

@@ -116,8 +116,12 @@ mod tests {
         ];
         assert_eq!(tables.map(TableState::label), labels::TABLE_STATES);
         assert!(tables.iter().all(|state| labels::COPY_STATES.contains(&state.copy_label())));
-        let kinds =
-            [ConflictKind::UpdateMissing, ConflictKind::DeleteMissing, ConflictKind::InsertExists];
+        let kinds = [
+            ConflictKind::UpdateMissing,
+            ConflictKind::DeleteMissing,
+            ConflictKind::InsertExists,
+            ConflictKind::Suppressed,
+        ];
         assert_eq!(kinds.map(ConflictKind::label), labels::CONFLICT_KINDS);
         assert_eq!(Op::ALL.map(Op::label), labels::OPS);
     }
