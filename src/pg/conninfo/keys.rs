@@ -62,6 +62,10 @@ impl Keys {
         text: &str,
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Keys, ConnInfoError> {
+        // The protocol ends texts with it.
+        if text.contains('\0') {
+            return Err(ConnInfoError::Syntax("holds a null character".to_owned()));
+        }
         let mut found: Vec<(String, String)> = Vec::new();
         for pair in text::pairs(text)? {
             check_key(&pair.key, &found)?;
