@@ -3,7 +3,7 @@
 CARGO ?= cargo
 BIN = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo test chaos check fmt test-versions test-long bench dist install
+.PHONY: help demo test chaos check fmt fuzz test-versions test-long bench dist install
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "make %-14s %s\n", $$1, $$2 }'
@@ -29,6 +29,9 @@ check: ## what needs no server: format, lints, house rules, docs
 
 fmt: ## format the sources
 	$(CARGO) fmt --all
+
+fuzz: ## a fuzz target for a while (TARGET=name, MINUTES=m; each for 1 unless told); needs a nightly compiler
+	@TARGET="$(TARGET)" MINUTES="$(MINUTES)" scripts/fuzz.sh
 
 test-versions: install ## PostgreSQL 14 to 18 on either side: all 25 pairs (some five minutes)
 	@scripts/test.sh versions:: all

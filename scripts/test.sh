@@ -22,7 +22,7 @@ if cargo nextest --version >/dev/null 2>&1; then
     cargo nextest run --locked --profile "$profile" $ignored_nextest ${filter:+"$filter"}
 else
     echo "cargo-nextest is not installed; cargo's own runner does it too" >&2
-    cargo test --locked --lib --bins --test tidy -- ${filter:+"$filter"}
+    cargo test --locked --lib --bins --test tidy --test fuzz -- ${filter:+"$filter"}
     # Two at a time: each test starts servers.
     cargo test --locked --test it -- --test-threads 2 $ignored_cargo ${filter:+"$filter"}
 fi

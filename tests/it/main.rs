@@ -58,6 +58,8 @@ mod preflight;
 mod publications;
 /// Random changes over random tables, by way of every batch and of the servers themselves.
 mod random_changes;
+/// What servers really send: the seeds of the fuzz targets.
+mod recorded;
 /// Rows that the destination does not take.
 mod rejected;
 /// Kills, restarts and cuts in every phase.
