@@ -1,5 +1,6 @@
 //! Two-phase commit: what was prepared arrives when it is committed, and not before.
 
+use crate::support::agent::Agent;
 use crate::support::cluster::Stop;
 use crate::support::thrice::{Thrice, tables};
 
@@ -13,7 +14,9 @@ const TABLES: &str = "
 /// The destination has no prepared transactions, and needs none.
 #[tokio::test]
 async fn a_prepared_transaction_arrives_once_when_it_is_committed_whatever_restarts_between() {
-    let mut thrice = Thrice::start(TABLES, "").await;
+    // Several batches long, whatever their rows.
+    let in_parts = |agent: Agent| agent.text("apply.max_batch_bytes", "1MiB");
+    let mut thrice = Thrice::start_with(TABLES, "", in_parts).await;
     let prepared = [
         "BEGIN; UPDATE t SET v = 'a' WHERE id = 1; INSERT INTO t VALUES (30, 'a', NULL);
          DELETE FROM u WHERE ctid = '(0,1)'; PREPARE TRANSACTION 'it''s \"quoted\" %s $1 ü'",
@@ -23,7 +26,7 @@ async fn a_prepared_transaction_arrives_once_when_it_is_committed_whatever_resta
         "BEGIN; UPDATE t SET v = 'never' WHERE id = 3; INSERT INTO u VALUES (9, 'never');
          PREPARE TRANSACTION 'back'",
         "BEGIN; INSERT INTO t SELECT g, 'huge', repeat(md5(g::text), 1500)
-           FROM generate_series(1000, 1400) g; PREPARE TRANSACTION 'huge'",
+           FROM generate_series(1000, 1064) g; PREPARE TRANSACTION 'huge'",
     ];
     for transaction in prepared {
         thrice.source.exec(transaction).await;
