@@ -82,8 +82,11 @@ pub enum ArbiterProblem {
     Wider { index: String },
     #[error("index \"{index}\" on the key columns is partial")]
     Partial { index: String },
-    #[error("index \"{index}\" on the key columns is deferrable")]
+    #[error("index \"{index}\" on the key columns is deferrable, which ON CONFLICT does not take")]
     Deferrable { index: String },
+    /// A temporal key (`WITHOUT OVERLAPS`): unique, and no arbiter. Rows are found by it all the same.
+    #[error("index \"{index}\" on the key columns is temporal, which ON CONFLICT does not take")]
+    Temporal { index: String },
     #[error("index \"{index}\" on the key columns is not valid")]
     Invalid { index: String },
 }
@@ -329,21 +332,25 @@ fn find_arbiter(
         return Err(ArbiterProblem::NoKey);
     }
     let wanted: BTreeSet<&str> = key.iter().copied().collect();
-    let mut problem = None;
+    let (mut arbiter, mut problem) = (None, None);
     let on_key = indexes.iter().filter(|index| {
         let columns: BTreeSet<&str> = index.columns.iter().map(String::as_str).collect();
-        index.is_unique && !index.is_exclusion && columns == wanted
+        index.is_unique && columns == wanted
     });
     for index in on_key {
         let name = index.name.clone();
-        let found = if index.is_partial {
+        let found = if index.is_exclusion {
+            ArbiterProblem::Temporal { index: name }
+        } else if index.is_partial {
             ArbiterProblem::Partial { index: name }
-        } else if !index.is_immediate {
-            ArbiterProblem::Deferrable { index: name }
         } else if !index.is_valid {
             ArbiterProblem::Invalid { index: name }
+        } else if !index.is_immediate {
+            // The server takes every index on the columns for an arbiter, and this one it refuses.
+            return Err(ArbiterProblem::Deferrable { index: name });
         } else {
-            return Ok(name);
+            arbiter.get_or_insert(name);
+            continue;
         };
         problem.get_or_insert(found);
     }
@@ -357,7 +364,7 @@ fn find_arbiter(
         problem.get_or_insert(wider);
     }
     let columns = crate::pg::ident::identifiers(key.iter().copied());
-    Err(problem.unwrap_or(ArbiterProblem::NoIndex { columns }))
+    arbiter.ok_or(problem.unwrap_or(ArbiterProblem::NoIndex { columns }))
 }
 
 #[cfg(test)]
@@ -444,6 +451,12 @@ mod tests {
         assert_eq!(arbiter(unique("on_expression", &[])), none);
         let exclusion = IndexInfo { is_unique: false, is_exclusion: true, ..unique("i", &["id"]) };
         assert_eq!(arbiter(exclusion), none);
+        let temporal = IndexInfo { is_exclusion: true, ..unique("i", &["id"]) };
+        assert_eq!(arbiter(temporal), Err(ArbiterProblem::Temporal { index: "i".to_owned() }));
+        let late = IndexInfo { is_immediate: false, ..unique("j", &["id"]) };
+        let to = table("t", vec![id.clone()], vec![unique("i", &["id"]), late]);
+        let both = map(&[&id], &to).expect("it fits").arbiter;
+        assert_eq!(both, Err(ArbiterProblem::Deferrable { index: "j".to_owned() }));
     }
 
     #[test]

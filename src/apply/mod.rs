@@ -15,6 +15,7 @@ pub mod merge;
 pub mod parameter;
 pub mod preflight;
 mod remember;
+mod replace;
 pub mod reread;
 mod row_plan;
 pub mod rows;

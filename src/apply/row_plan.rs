@@ -2,6 +2,7 @@
 
 use crate::apply::parameter::WireValue;
 use crate::apply::remember;
+use crate::apply::replace;
 use crate::apply::statement::{self, Find, Mask};
 use crate::apply::target::Target;
 use crate::apply::writer::value_of;
@@ -42,7 +43,7 @@ impl Shape {
             Shape::UpdateOrInsert { mask, find } => {
                 statement::update_or_insert_row(target, mask, *find)
             }
-            Shape::Replace { sent, find } => statement::replace_row(target, sent, *find),
+            Shape::Replace { sent, find } => replace::replace_row(target, sent, *find),
             Shape::Delete { find } => statement::delete_row(target, *find),
             Shape::Remember { mask, find } => remember::update_or_remember(target, mask, *find),
         }

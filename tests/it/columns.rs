@@ -1,5 +1,6 @@
 //! Columns of every number, order and kind.
 
+mod generated;
 mod identity;
 mod wide;
 

@@ -1,6 +1,7 @@
 //! Keys that are deleted, inserted again, moved and swapped, also within one batch.
 
 mod chosen;
+mod constraints;
 mod equal;
 mod identity;
 mod whole;

@@ -7,7 +7,7 @@ use tokio_postgres::Client;
 use crate::apply::mapping::{ArbiterProblem, Mapping};
 use crate::apply::preflight::{DestinationRequest, DestinationTable};
 use crate::model::finding::{Finding, Side};
-use crate::pg::catalog::{self, CatalogError, TableInfo, TablePrivileges};
+use crate::pg::catalog::{self, CatalogError, Generated, IndexInfo, TableInfo, TablePrivileges};
 use crate::pg::ident::{QualifiedName, identifier, identifiers};
 use crate::pg::oid::{self, Oid};
 
@@ -123,6 +123,102 @@ fn privilege_finding(
     )
 }
 
+/// What the key lacks for ON CONFLICT.
+fn key_finding(table: &DestinationTable<'_>, mapping: &Mapping) -> Option<Finding> {
+    let problem = mapping.arbiter.as_ref().err()?;
+    if *problem == ArbiterProblem::NoKey || table.keys_are_pending || table.is_copy_only {
+        return None;
+    }
+    let name = table.name.sql();
+    let object = format!("table {name}");
+    if matches!(problem, ArbiterProblem::Temporal { .. }) {
+        let message = format!("{problem}: a row that is there already is refused (E_CONFLICT)");
+        return Some(Finding::warning(Side::Destination, object, message));
+    }
+    if matches!(problem, ArbiterProblem::Wider { .. }) {
+        return Some(Finding::warning(Side::Destination, object, problem.to_string()));
+    }
+    let key = identifiers(mapping.key.iter().map(String::as_str));
+    let create = format!("CREATE UNIQUE INDEX ON {name} ({key})");
+    let remedy = match problem {
+        ArbiterProblem::Deferrable { index } => {
+            format!("ALTER TABLE {name} DROP CONSTRAINT {}; {create}", identifier(index))
+        }
+        _ => create,
+    };
+    Some(Finding::error(Side::Destination, object, problem.to_string()).remedy(remedy))
+}
+
+/// Columns that one side generates and the other does not: the stream has no generated values, and
+/// none can be written to a generated column.
+fn generated_findings(
+    table: &DestinationTable<'_>,
+    existing: &TableInfo,
+    mapping: &Mapping,
+) -> Vec<Finding> {
+    let name = table.name.sql();
+    let object = |column: &str| format!("column {} of table {name}", identifier(column));
+    let mut findings = Vec::new();
+    for column in &table.source.columns {
+        let Some(here) = existing.column(&column.name) else { continue };
+        let is_sent = mapping.columns.iter().any(|sent| sent.destination.name == column.name);
+        let is_generated = column.generated != Generated::No && !column.is_published_generated;
+        if is_generated && !is_sent && here.generated == Generated::No {
+            let message =
+                "it is generated at the source, which does not send it, and not generated here";
+            let finding = match here.default.is_some() || existing.has_before_triggers {
+                true => Finding::warning(Side::Destination, object(&column.name), message),
+                false => Finding::error(Side::Destination, object(&column.name), message),
+            };
+            let own = identifier(&column.name);
+            let of = column.generation.as_deref().unwrap_or_default();
+            findings.push(finding.remedy(format!(
+                "ALTER TABLE {name} DROP COLUMN {own}, ADD COLUMN {own} {} GENERATED ALWAYS AS ({of}) STORED",
+                column.type_name
+            )));
+        } else if column.generated == Generated::No && is_sent && here.generated != Generated::No {
+            let message =
+                "it is generated here and not at the source: its values are the ones made here";
+            findings.push(Finding::warning(Side::Destination, object(&column.name), message));
+        }
+    }
+    findings
+}
+
+/// Constraints that the source may check late and the destination checks at each row: two rows that
+/// swap their values are refused, in whatever order they are written.
+fn immediate_findings(table: &DestinationTable<'_>, existing: &TableInfo) -> Vec<Finding> {
+    let name = table.name.sql();
+    let late = table.source.indexes.iter().filter(|index| !index.is_immediate);
+    let mut findings = Vec::new();
+    for (late, (_, definition)) in late.filter_map(|late| Some((late, late.constraint.as_ref()?))) {
+        let is_same = |index: &&IndexInfo| {
+            index.is_immediate && index.is_unique && index.columns == late.columns
+        };
+        for index in existing.indexes.iter().filter(is_same) {
+            let own = identifier(&index.name);
+            let message = "the source may check it at the end of a transaction, and here it is checked at \
+                           each row: rows that swap values are refused (E_CONFLICT)";
+            let drop = match index.constraint {
+                Some(_) => format!("ALTER TABLE {name} DROP CONSTRAINT {own}"),
+                None => {
+                    let index = QualifiedName::new(table.name.schema.clone(), index.name.clone());
+                    format!("DROP INDEX {}", index.sql())
+                }
+            };
+            findings.push(
+                Finding::warning(
+                    Side::Destination,
+                    format!("index {own} of table {name}"),
+                    message,
+                )
+                .remedy(format!("{drop}; ALTER TABLE {name} ADD {definition}")),
+            );
+        }
+    }
+    findings
+}
+
 /// Columns, keys, lossy types, row security.
 fn fit_findings(
     request: DestinationRequest<'_>,
@@ -149,20 +245,9 @@ fn fit_findings(
         }
         Some(Ok(mapping)) => mapping,
     };
-    match &mapping.arbiter {
-        Ok(_) | Err(ArbiterProblem::NoKey) => {}
-        Err(_) if table.keys_are_pending || table.is_copy_only => {}
-        Err(problem @ ArbiterProblem::Wider { .. }) => {
-            let message = problem.to_string();
-            findings.push(Finding::warning(Side::Destination, object.clone(), message));
-        }
-        Err(problem) => {
-            let key = identifiers(mapping.key.iter().map(String::as_str));
-            findings.push(
-                error(problem.to_string()).remedy(format!("CREATE UNIQUE INDEX ON {name} ({key})")),
-            );
-        }
-    }
+    findings.extend(key_finding(table, mapping));
+    findings.extend(immediate_findings(table, existing));
+    findings.extend(generated_findings(table, existing, mapping));
     let money_differs = request.facts.lc_monetary != request.source_facts.lc_monetary;
     for column in &mapping.columns {
         let of = format!("column {} of table {name}", identifier(&column.destination.name));

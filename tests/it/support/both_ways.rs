@@ -16,6 +16,8 @@ pub(crate) struct Case<'a> {
     pub(crate) tables: &'a [&'a str],
     /// `[[table]]` and other sections of the configuration.
     pub(crate) sections: &'a str,
+    /// Who writes at the destination, where not the superuser.
+    pub(crate) role: &'a str,
     /// PostgreSQL on both sides, where not the default one.
     pub(crate) major: Option<u32>,
 }
@@ -46,6 +48,9 @@ impl Case<'_> {
         let mut agent = Agent::between(&source, &destination)
             .set("apply.max_batch_rows", max_batch_rows)
             .section(self.sections);
+        if !self.role.is_empty() {
+            agent = agent.text("destination.url", &destination.url_as(self.role));
+        }
         agent.start_and_stream().await;
         assert_same(&source, &destination, self.tables).await;
         let hold = Hold::place(&source, &destination).await;
