@@ -15,3 +15,5 @@ mod new_tables;
 mod partitions;
 /// What only some versions have.
 mod versions;
+/// What is published of everything, at every moment of rest.
+mod views;

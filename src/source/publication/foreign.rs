@@ -219,12 +219,24 @@ impl Foreign<'_> {
                 && (publication.update || publication.delete)
         });
         let of = breaking.next().map(|publication| identifier(&publication.name))?;
+        let name = table.name.sql();
+        // What is not listed is gone from our description, an identity with it.
+        let (lack, statement) = if sent.columns.is_some() {
+            (
+                "lists only a part of a replica identity",
+                format!(
+                    "ALTER PUBLICATION {of} DROP TABLE {name}; ALTER PUBLICATION {of} ADD TABLE {name}; \
+                     -- or list the columns of its key, too"
+                ),
+            )
+        } else {
+            ("it has no replica identity", format!("ALTER TABLE {name} REPLICA IDENTITY FULL"))
+        };
         let message = format!(
             "the server refuses its updates and deletes, because publication {of} publishes them \
-             and it has no replica identity"
+             and {lack}"
         );
-        let statement = format!("ALTER TABLE {} REPLICA IDENTITY FULL", table.name.sql());
-        let object = format!("table {}", table.name.sql());
+        let object = format!("table {name}");
         Some(Finding::warning(Side::Source, object, message).remedy(statement))
     }
 
