@@ -63,8 +63,33 @@ async fn missing_labels(
         found.or_else(|| there.iter().find(|to| to.name.name == from.name.name))
     };
     let said: Vec<String> =
-        here.iter().filter_map(|from| Some((from, same(from)?))).flat_map(additions).collect();
+        here.iter().filter_map(|from| Some((from, same(from)?))).flat_map(differences).collect();
     Ok((!said.is_empty()).then(|| said.join("; ")))
+}
+
+/// What makes the enums differ, with the statements that mend it at the destination.
+fn differences((from, to): (&EnumInfo, &EnumInfo)) -> Vec<String> {
+    let renamed = renamed(from, to);
+    if renamed.is_empty() { additions((from, to)) } else { renamed }
+}
+
+/// Labels that have other names in their places, if that is all. A label added beside the old one would
+/// leave the rows that have it behind.
+fn renamed(from: &EnumInfo, to: &EnumInfo) -> Vec<String> {
+    let pairs = || from.labels.iter().zip(&to.labels).filter(|(here, there)| here != there);
+    let is_renamed = from.labels.len() == to.labels.len()
+        && pairs().all(|(here, there)| !to.labels.contains(here) && !from.labels.contains(there));
+    if !is_renamed {
+        return Vec::new();
+    }
+    pairs()
+        .map(|(here, there)| {
+            let (name, here, there) = (to.name.sql(), literal(here), literal(there));
+            format!(
+                "type {name} has the value {there} at the destination where the source has {here}; do there: ALTER TYPE {name} RENAME VALUE {there} TO {here}"
+            )
+        })
+        .collect()
 }
 
 /// What the destination's enum lacks, with the statements that bring it.
@@ -102,6 +127,21 @@ mod tests {
         assert_eq!(said.len(), 2);
         assert!(said[0].ends_with(r#"ALTER TYPE "s"."e" ADD VALUE 'mid' BEFORE 'b'"#), "{said:?}");
         assert!(said[1].ends_with(r#"ADD VALUE 'last'"#), "{said:?}");
-        assert!(additions((&of(&["a"]), &of(&["a", "b"]))).is_empty());
+        assert!(differences((&of(&["a"]), &of(&["a", "b"]))).is_empty());
+    }
+
+    #[test]
+    fn a_renamed_label_is_not_taken_for_a_new_one() {
+        let said = differences((&of(&["a", "blue"]), &of(&["a", "sad"])));
+        assert_eq!(said.len(), 1);
+        assert!(
+            said[0].ends_with(r#"ALTER TYPE "s"."e" RENAME VALUE 'sad' TO 'blue'"#),
+            "{said:?}"
+        );
+        // Swapped names, or one more: nobody can say what became of which.
+        assert!(differences((&of(&["b", "a"]), &of(&["a", "b"]))).is_empty());
+        assert!(
+            differences((&of(&["a", "blue", "c"]), &of(&["a", "sad"])))[0].contains("ADD VALUE")
+        );
     }
 }
