@@ -22,6 +22,7 @@ use crate::pg::ident::QualifiedName;
 use crate::pg::oid::Oid;
 use crate::pipeline::choice::{AsideReason, Choice};
 use crate::pipeline::context::Context;
+use crate::pipeline::drift::renamed::RENAMED;
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::requests;
 use crate::pipeline::status::State;
@@ -109,8 +110,12 @@ pub async fn gaps(
             }
             continue;
         };
-        if record.source_oid.is_some_and(|known| known != oid) {
-            gaps.insert(name.clone(), "it was dropped and created again".to_owned());
+        if let Some(known) = record.source_oid.filter(|known| *known != oid) {
+            let reason = match known {
+                RENAMED => "it had another name for a while",
+                _ => "it was dropped and created again",
+            };
+            gaps.insert(name.clone(), reason.to_owned());
             continue;
         }
         let Some(before) = record.published.as_deref().and_then(Mark::parse) else { continue };

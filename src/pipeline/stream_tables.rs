@@ -27,6 +27,7 @@ use crate::pg::ident::QualifiedName;
 use crate::pg::lsn::Lsn;
 use crate::pipeline::drift::decide::{Case, Decision, Sight, decide, resync_text};
 use crate::pipeline::drift::judge::{first_look, judge};
+use crate::pipeline::drift::renamed::{self, RENAMED};
 use crate::pipeline::drift::{Follow, Looks};
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::planner::{Planner, TablePlan};
@@ -236,7 +237,7 @@ impl StreamTables {
         commit_lsn: Lsn,
     ) -> Result<Resolution, PipelineError> {
         let ignored = || Ok(Resolution::Known(Arc::new(StreamTable::Ignored)));
-        let Some(record) = self.record(table)? else {
+        let Some(record) = self.record(table) else {
             tracing::debug!(table = %table.name, "published but not selected: left aside");
             return ignored();
         };
@@ -246,6 +247,17 @@ impl StreamTables {
         }
         if let Some(copied_lsn) = record.copied_lsn.filter(|copied_lsn| commit_lsn < *copied_lsn) {
             return Ok(Resolution::Known(Arc::new(StreamTable::Copied { copied_lsn })));
+        }
+        if record.source_oid == Some(RENAMED) {
+            return ignored();
+        }
+        if record.source != table.name {
+            let mark = renamed::mark(&record, &table.name);
+            return Ok(Resolution::Restart(Restart::Follow(Box::new(mark))));
+        }
+        if record.source_oid.is_some_and(|oid| oid != table.id.0) {
+            let message = "is another table than the one that was copied: it was dropped or renamed, and made anew under its name";
+            return Err(schema_error(&table.name, resync_text(&table.name, message)));
         }
         self.wait_until_visible(table).await?;
         let shapes = shapes::shapes(self.planner.source(), &[table.id.0]).await;
@@ -310,25 +322,15 @@ impl StreamTables {
         }
     }
 
-    /// The table's record; none for one that is not selected.
-    fn record(&self, table: &Arc<Table>) -> Result<Option<TableRecord>, PipelineError> {
-        if let Some(record) = self.planner.record(&table.name) {
-            if record.source_oid.is_none_or(|oid| oid == table.id.0) {
-                return Ok(Some(record.clone()));
-            }
-            let message = "is another table than the one that was copied: it was dropped or renamed, and made anew under its name";
-            return Err(schema_error(&table.name, resync_text(&table.name, message)));
-        }
-        let mut records = self.planner.records();
-        let Some(before) = records.find(|record| record.source_oid == Some(table.id.0)) else {
-            return Ok(None);
+    /// The record of the table's name, or else of the table under another name; none for one that is
+    /// not selected.
+    fn record(&self, table: &Arc<Table>) -> Option<TableRecord> {
+        let of_name = self.planner.record(&table.name);
+        let of_table = || {
+            let mut records = self.planner.records();
+            records.find(|record| record.source_oid == Some(table.id.0))
         };
-        if self.planner.settings().selects(&table.name) {
-            let message = format!("was renamed to {} at the source", table.name);
-            return Err(schema_error(&before.source, message));
-        }
-        tracing::warn!(table = %before.source, now = %table.name, "the table was renamed at the source to a name that is not selected: it is no longer followed");
-        Ok(None)
+        of_name.or_else(of_table).cloned()
     }
 
     fn sight(&self, table: TableId, commit_lsn: Lsn) -> Sight {

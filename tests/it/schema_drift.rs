@@ -21,6 +21,8 @@ mod gone;
 mod halt;
 /// What moves rows without changing them, and what changes types.
 mod rewritten;
+/// Changes of every kind, in transactions and between starts.
+mod scenes;
 
 /// A source and a destination of this version.
 async fn pair_of(major: u32) -> (Cluster, Cluster) {

@@ -48,7 +48,9 @@ pub async fn follow(context: &Context, epoch: i64, follow: &Follow) -> Result<()
         return result;
     }
     let (table, columns) = (&follow.record.source, follow.columns.join(", "));
-    if follow.statements.is_empty() {
+    if columns.is_empty() {
+        tracing::debug!(%table, "its record is marked");
+    } else if follow.statements.is_empty() {
         tracing::info!(%table, columns, "the source's columns changed; the destination takes them");
     } else {
         tracing::info!(%table, columns, "columns added at the destination, as at the source");

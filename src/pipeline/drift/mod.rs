@@ -13,6 +13,7 @@ pub mod enums;
 pub mod follow;
 pub mod judge;
 pub mod looks;
+pub mod renamed;
 pub mod tables;
 pub mod watch;
 

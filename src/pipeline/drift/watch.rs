@@ -12,6 +12,7 @@ use crate::pg::catalog::{self, shapes};
 use crate::pg::lsn::Lsn;
 use crate::pg::oid::Oid;
 use crate::pipeline::drift::looks::Looks;
+use crate::pipeline::drift::renamed::RENAMED;
 use crate::pipeline::drift::tables::{Sides, gone_from_destination, replaced};
 use crate::pipeline::error::PipelineError;
 
@@ -23,6 +24,7 @@ pub async fn watch(sides: Sides<'_>, looks: &Looks, records: Vec<TableRecord>) -
     let mut watched: HashMap<Oid, TableRecord> = records
         .into_iter()
         .filter(|record| record.state == CopyState::Copied)
+        .filter(|record| record.source_oid != Some(RENAMED))
         .filter_map(|record| Some((record.source_oid?, record)))
         .collect();
     loop {
