@@ -30,6 +30,9 @@ const CHANGES: [&str; 5] = [
 #[tokio::test]
 async fn truncates_of_tied_tables_keep_their_place_and_reach_what_the_source_reached() {
     let mut thrice = Thrice::start(TIED, "").await;
+    let stands = "SELECT last_value, is_called FROM apart_id_seq";
+    let row = thrice.whole.query(stands).await.remove(0);
+    assert_eq!(row, [Some("50".to_owned()), Some("t".to_owned())], "as at the source");
     thrice.play(&CHANGES).await;
     thrice.assert_same(&tables(&["par", "chi", "grandchi", "apart"])).await;
     // RESTART IDENTITY is the destination's, too; CONTINUE IDENTITY leaves its sequences alone.
