@@ -46,8 +46,8 @@ impl Table {
         Self {
             name: format!("t{}", random.between(1, u64::MAX - 1)),
             kind,
-            has_unique: kind != Kind::Full && random.one_in(2),
-            has_large: !random.one_in(4),
+            has_unique: kind != Kind::Full && random.one_in(4),
+            has_large: !random.one_in(8),
             has_json: random.one_in(2),
             has_float: random.one_in(2),
         }
