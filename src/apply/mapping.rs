@@ -5,10 +5,11 @@
 
 use std::collections::BTreeSet;
 
+use crate::apply::fit::{Fit, fit};
 use crate::model::table::Table;
 use crate::pg::catalog::{ColumnInfo, Generated, Identity, IndexInfo, RelationKind, TableInfo};
 use crate::pg::ident::{QualifiedName, identifier};
-use crate::pg::oid::{self, Oid, is_built_in};
+use crate::pg::oid::is_built_in;
 
 /// One value of a row and the column it goes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,14 +19,28 @@ pub struct MappedColumn {
     pub destination: ColumnInfo,
     /// Whether the binary form that the source sends is what the destination takes.
     pub is_binary_compatible: bool,
-    /// Why the destination's type may hold less than was sent.
-    pub lossy: Option<&'static str>,
+    /// How the source's values fit into it.
+    pub fit: Fit,
+    /// The source's type; `None` for a value that a transform makes.
+    pub source_type: Option<String>,
 }
 
 impl MappedColumn {
     /// Generated columns are left to the destination.
     pub fn is_written(&self) -> bool {
         self.destination.generated == Generated::No
+    }
+
+    /// Where its type would alter values and nobody would know.
+    fn altering(&self, table: &QualifiedName) -> Option<MappingError> {
+        let Fit::Alters(reason) = self.fit else { return None };
+        self.is_written().then(|| MappingError::AlteringType {
+            table: table.clone(),
+            column: self.destination.name.clone(),
+            type_name: self.destination.type_name.clone(),
+            source_type: self.source_type.clone().unwrap_or_default(),
+            reason,
+        })
     }
 
     /// `GENERATED ALWAYS AS IDENTITY`: inserted with OVERRIDING SYSTEM VALUE, never updated.
@@ -103,6 +118,17 @@ pub enum MappingError {
          for it", .table.sql()
     )]
     RequiredColumn { table: QualifiedName, column: String },
+    #[error(
+        "column \"{column}\" of table {} has type {type_name}, which would alter values of the source's \
+         type {source_type} without an error: {reason}", .table.sql()
+    )]
+    AlteringType {
+        table: QualifiedName,
+        column: String,
+        type_name: String,
+        source_type: String,
+        reason: &'static str,
+    },
 }
 
 impl MappingError {
@@ -118,6 +144,9 @@ impl MappingError {
             MappingError::RequiredColumn { table, column } => {
                 let column = identifier(column);
                 Some(format!("ALTER TABLE {} ALTER COLUMN {column} DROP NOT NULL", table.sql()))
+            }
+            MappingError::AlteringType { table, column, source_type, .. } => {
+                Some(retype_sql(table, column, source_type))
             }
         }
     }
@@ -142,7 +171,11 @@ impl Mapping {
             source.columns.iter().zip(source_columns).enumerate()
         {
             match destination.column(&column.name) {
-                Some(found) => columns.push(map_column(value_index, *described, found)),
+                Some(found) => {
+                    let mapped = map_column(value_index, *described, found);
+                    errors.extend(mapped.altering(table));
+                    columns.push(mapped);
+                }
                 None => errors.push(MappingError::MissingColumn {
                     table: table.clone(),
                     column: column.name.clone(),
@@ -187,6 +220,12 @@ impl Mapping {
     }
 }
 
+/// Gives the destination's column the source's type.
+pub fn retype_sql(table: &QualifiedName, column: &str, source_type: &str) -> String {
+    let column = identifier(column);
+    format!("ALTER TABLE {} ALTER COLUMN {column} TYPE {source_type}", table.sql())
+}
+
 fn needs_value(column: &ColumnInfo) -> bool {
     column.not_null
         && column.default.is_none()
@@ -202,7 +241,8 @@ fn map_column(
     MappedColumn {
         value_index,
         is_binary_compatible: source.is_some_and(|source| is_same_type(source, destination)),
-        lossy: source.and_then(|source| lossy(source, destination)),
+        fit: source.map_or(Fit::Whole, |source| fit(source, destination)),
+        source_type: source.map(|source| source.type_name.clone()),
         destination: destination.clone(),
     }
 }
@@ -222,105 +262,6 @@ fn is_same_type(source: &ColumnInfo, destination: &ColumnInfo) -> bool {
         && source.has_binary
         && destination.has_binary
         && source.type_shape == destination.type_shape
-}
-
-/// Why `destination` may hold less than `source` sends without the server raising an error.
-fn lossy(source: &ColumnInfo, destination: &ColumnInfo) -> Option<&'static str> {
-    if source.type_oid == destination.type_oid {
-        return narrower_modifier(source, destination);
-    }
-    match (source.type_oid, destination.type_oid) {
-        (oid::FLOAT8 | oid::NUMERIC | oid::INT8 | oid::INT4, oid::FLOAT4)
-        | (oid::NUMERIC | oid::INT8, oid::FLOAT8) => Some("digits are rounded"),
-        (_, oid::MONEY) => Some("fractions are rounded to the currency's"),
-        (oid::TIMESTAMPTZ, oid::TIMESTAMP) => Some("the time zone is dropped"),
-        (oid::TIMESTAMP, oid::TIMESTAMPTZ) => Some("the times are taken as UTC"),
-        (oid::TIMESTAMP | oid::TIMESTAMPTZ, oid::DATE) => Some("the time of day is dropped"),
-        (oid::TIMESTAMP | oid::TIMESTAMPTZ, oid::TIME) => Some("the date is dropped"),
-        (oid::JSON | oid::TEXT | oid::VARCHAR, oid::JSONB) => {
-            Some("the text is not kept: order of keys, duplicates, white space")
-        }
-        (oid::TEXT | oid::VARCHAR, oid::BPCHAR) => Some("trailing blanks are padded or dropped"),
-        (oid::TEXT | oid::VARCHAR, oid::NAME) => Some("texts are cut after 63 bytes"),
-        (oid::TEXT | oid::VARCHAR | oid::BPCHAR, oid::CHAR) => Some("only the first byte is kept"),
-        (source_oid, oid::NUMERIC)
-            if source_oid != oid::NUMERIC && destination.type_modifier >= 0 =>
-        {
-            Some("fractions are rounded to the type's scale")
-        }
-        _ => None,
-    }
-}
-
-/// Whether `destination` holds every value of `source` with the same text: what must be so of a
-/// column whose type changes while its values go on.
-pub fn takes_all(source: &ColumnInfo, destination: &ColumnInfo) -> bool {
-    if lossy(source, destination).is_some() {
-        return false;
-    }
-    let is_same = if is_built_in(source.type_oid) {
-        source.type_oid == destination.type_oid
-    } else {
-        source.type_qualified.name == destination.type_qualified.name
-            && !is_built_in(destination.type_oid)
-    };
-    let (from, to) = (source.type_modifier, destination.type_modifier);
-    if is_same {
-        return to == from || to < 0 || has_room(source.type_oid, from, to);
-    }
-    match (source.type_oid, destination.type_oid) {
-        (_, oid::TEXT) => true,
-        (oid::TEXT | oid::NAME | oid::CHAR, oid::VARCHAR) => to < 0,
-        (oid::INT2, oid::INT4 | oid::INT8 | oid::NUMERIC | oid::FLOAT4 | oid::FLOAT8)
-        | (oid::INT4, oid::INT8 | oid::NUMERIC | oid::FLOAT8)
-        | (oid::INT8, oid::NUMERIC)
-        | (oid::FLOAT4, oid::FLOAT8) => to < 0,
-        _ => false,
-    }
-}
-
-/// Whether the modifier `to` allows everything that `from` does; `lossy` has looked at what would
-/// be lost without an error.
-fn has_room(type_oid: Oid, from: i32, to: i32) -> bool {
-    match type_oid {
-        oid::VARCHAR | oid::VARBIT => from >= 0 && to >= from,
-        oid::NUMERIC => from >= 0 && integer_digits(to) >= integer_digits(from),
-        oid::TIMESTAMP | oid::TIMESTAMPTZ | oid::TIME | oid::TIMETZ => from >= 0 && to >= from,
-        _ => false,
-    }
-}
-
-/// Digits before the point that a numeric's modifier leaves room for.
-fn integer_digits(type_modifier: i32) -> i32 {
-    /// `VARHDRSZ`, added to every stored modifier.
-    const HEADER: i32 = 4;
-    (((type_modifier - HEADER) >> 16) & 0xffff) - numeric_scale(type_modifier)
-}
-
-/// The same type with less room in it, where the server rounds or pads instead of refusing.
-fn narrower_modifier(source: &ColumnInfo, destination: &ColumnInfo) -> Option<&'static str> {
-    let (from, to) = (source.type_modifier, destination.type_modifier);
-    if from == to || to < 0 {
-        return None;
-    }
-    match source.type_oid {
-        oid::NUMERIC if from < 0 || numeric_scale(to) < numeric_scale(from) => {
-            Some("fractions are rounded to the type's scale")
-        }
-        oid::TIMESTAMP | oid::TIMESTAMPTZ | oid::TIME | oid::TIMETZ if from < 0 || to < from => {
-            Some("fractions of seconds are rounded")
-        }
-        oid::INTERVAL => Some("fields or fractions of seconds are dropped"),
-        oid::BPCHAR => Some("blanks are padded to another length"),
-        _ => None,
-    }
-}
-
-/// Scale in a numeric's modifier: 11 bits, signed (`numeric_typmod_scale` in `numeric.c`).
-fn numeric_scale(type_modifier: i32) -> i32 {
-    /// `VARHDRSZ`, added to every stored modifier.
-    const HEADER: i32 = 4;
-    (((type_modifier - HEADER) & 0x7ff) ^ 1024) - 1024
 }
 
 fn find_arbiter(
@@ -372,7 +313,7 @@ mod tests {
     use super::*;
     use crate::model::table::{Column, ReplicaIdentity, TableId};
     use crate::pg::catalog::table_info::fixture::{column, primary_key, table, unique};
-    use crate::pg::oid::{INT4, INT8, NUMERIC, TEXT, TIMESTAMPTZ};
+    use crate::pg::oid::{INT4, INT8, NUMERIC, TEXT};
 
     fn source(columns: &[&ColumnInfo], key: &[usize]) -> Table {
         let described = |column: &&ColumnInfo| Column {
@@ -512,18 +453,20 @@ mod tests {
     }
 
     #[test]
-    fn silent_loss_is_named_and_loud_loss_is_not() {
-        let with =
-            |type_oid, type_modifier| ColumnInfo { type_modifier, ..column("id", "x", type_oid) };
-        // numeric(10,2) and numeric(10,4): ((precision << 16) | scale) + 4.
-        let (two, four) = ((10 << 16 | 2) + 4, (10 << 16 | 4) + 4);
-        assert_eq!(numeric_scale(two), 2);
-        assert_eq!(numeric_scale((10 << 16 | 0x7fd) + 4), -3);
-        assert!(lossy(&with(NUMERIC, four), &with(NUMERIC, two)).is_some());
-        assert!(lossy(&with(NUMERIC, -1), &with(NUMERIC, four)).is_some());
-        assert!(lossy(&with(NUMERIC, two), &with(NUMERIC, four)).is_none());
-        assert!(lossy(&with(TIMESTAMPTZ, -1), &with(oid::TIMESTAMP, -1)).is_some());
-        assert!(lossy(&with(INT8, -1), &with(INT4, -1)).is_none(), "the server refuses");
-        assert!(lossy(&with(TEXT, -1), &with(oid::VARCHAR, 14)).is_none(), "the server refuses");
+    fn a_type_that_would_alter_values_is_refused_with_its_statement() {
+        let price = column("price", "numeric", NUMERIC);
+        let mut narrow = column("price", "numeric(5,2)", NUMERIC);
+        narrow.leaf.type_modifier = ((5 << 16) | 2) + 4;
+        let errors = map(&[&price], &table("t", vec![narrow], Vec::new())).expect_err("it rounds");
+        let [error] = &errors[..] else { panic!("{errors:?}") };
+        assert_eq!(
+            error.to_string(),
+            "column \"price\" of table \"public\".\"t\" has type numeric(5,2), which would alter values \
+             of the source's type numeric without an error: fractions are rounded to the type's scale"
+        );
+        assert_eq!(
+            error.remedy().as_deref(),
+            Some("ALTER TABLE \"public\".\"t\" ALTER COLUMN \"price\" TYPE numeric")
+        );
     }
 }

@@ -10,6 +10,7 @@
 pub mod add_column;
 pub mod conflicts;
 pub mod error;
+pub mod fit;
 pub mod mapping;
 pub mod merge;
 pub mod parameter;

@@ -15,6 +15,7 @@ use crate::pg::ident::{QualifiedName, identifier};
 mod existing;
 mod server;
 mod tables;
+mod values;
 
 pub use existing::{no_arbiter_finding, referrer_findings};
 pub use server::{can_set_replica_role, is_transaction_pooled, pooling_finding, server_findings};
@@ -47,6 +48,8 @@ pub struct DestinationTable<'a> {
     pub needs_truncate: bool,
     /// No change follows the copy: rows are only inserted, and no key is needed.
     pub is_copy_only: bool,
+    /// Its copy is done, so that its changes decide what has to fit.
+    pub is_followed: bool,
     /// Created by us, its keys are still to come.
     pub keys_are_pending: bool,
 }

@@ -18,9 +18,11 @@ pub const TEXT: Oid = 25;
 pub const OID: Oid = 26;
 pub const JSON: Oid = 114;
 pub const XML: Oid = 142;
+pub const CIDR: Oid = 650;
 pub const FLOAT4: Oid = 700;
 pub const FLOAT8: Oid = 701;
 pub const MONEY: Oid = 790;
+pub const INET: Oid = 869;
 pub const BPCHAR: Oid = 1042;
 pub const VARCHAR: Oid = 1043;
 pub const DATE: Oid = 1082;
@@ -29,10 +31,22 @@ pub const TIMESTAMP: Oid = 1114;
 pub const TIMESTAMPTZ: Oid = 1184;
 pub const INTERVAL: Oid = 1186;
 pub const TIMETZ: Oid = 1266;
+pub const BIT: Oid = 1560;
 pub const VARBIT: Oid = 1562;
 pub const NUMERIC: Oid = 1700;
 pub const UUID: Oid = 2950;
 pub const JSONB: Oid = 3802;
+pub const INT4_RANGE: Oid = 3904;
+pub const NUM_RANGE: Oid = 3906;
+pub const TS_RANGE: Oid = 3908;
+pub const TSTZ_RANGE: Oid = 3910;
+pub const INT8_RANGE: Oid = 3926;
+pub const INT4_MULTIRANGE: Oid = 4451;
+pub const NUM_MULTIRANGE: Oid = 4532;
+pub const INT8_MULTIRANGE: Oid = 4536;
+
+/// Longest `name`, and longest label of an enum, in bytes (`NAMEDATALEN` less its end).
+pub const NAME_BYTES_MAX: i32 = 63;
 
 /// The reg* types: in binary they are bare OIDs, which mean another object on another server
 /// (`regproc` … `regdatabase`).

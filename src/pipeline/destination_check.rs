@@ -16,6 +16,7 @@ use crate::pipeline::chosen_key;
 use crate::pipeline::context::Context;
 use crate::pipeline::copy::create::{Sides, request as structure_request};
 use crate::pipeline::error::PipelineError;
+use crate::pipeline::money;
 use crate::pipeline::planner::{Planner, describe, map};
 use crate::pipeline::structure_findings::{self, Creator, Wanted};
 use crate::structure::TableRequest;
@@ -131,6 +132,8 @@ pub async fn findings(
         tables: &tables,
     };
     let mut findings = preflight::findings(destination, request).await.map_err(failed())?;
+    let wanted = checked.iter().map(|table| (table.source, &table.wanted));
+    findings.extend(money::findings(subject.source_facts, subject.destination_facts, wanted));
     let sides = Sides { context, source: source_client, destination };
     findings.extend(structure_of(sides, subject, &checked).await?);
     findings.extend(misfits);
@@ -225,6 +228,7 @@ fn request<'a>(
             || (!subject.is_copy_only && settings.on_truncate(name) == OnTruncate::Truncate)
             || (subject.is_copy_only && is_explained),
         is_copy_only: subject.is_copy_only,
+        is_followed: is_followed(subject, table.source, &table.name),
         keys_are_pending: record
             .is_some_and(|record| record.created && record.state == CopyState::Copying),
     }

@@ -23,6 +23,7 @@ pub mod lease;
 pub mod lineage;
 pub mod look;
 pub mod membership;
+mod money;
 pub mod observe;
 pub mod partitions;
 pub mod patience;

@@ -23,8 +23,6 @@ use std::fmt::Write as _;
 use crate::model::row::Value;
 use crate::pg::oid::{self, Oid};
 
-const INET: Oid = 869;
-
 /// Domains over domains that are followed; PostgreSQL has no limit, people do.
 const DOMAIN_DEPTH_MAX: usize = 32;
 
@@ -105,7 +103,7 @@ impl TextForm {
             oid::UUID => TextForm::Uuid,
             oid::BYTEA => TextForm::Bytea,
             oid::JSONB => TextForm::Jsonb,
-            INET => TextForm::Inet,
+            oid::INET => TextForm::Inet,
             oid::XML => {
                 return Err(
                     "the change stream sends xml without its declaration, so that copy and \
@@ -259,13 +257,13 @@ mod tests {
             ("::1", "::1/128"),
             ("::1/64", "::1/64"),
         ] {
-            assert_eq!(rendered(INET, wire_text(output)), cast);
+            assert_eq!(rendered(oid::INET, wire_text(output)), cast);
         }
     }
 
     #[test]
     fn other_types_are_read_from_text_only() {
-        for type_oid in [INET, oid::NUMERIC, oid::TIMESTAMPTZ, oid::FLOAT8, oid::CHAR] {
+        for type_oid in [oid::INET, oid::NUMERIC, oid::TIMESTAMPTZ, oid::FLOAT8, oid::CHAR] {
             assert!(!form(type_oid).reads_binary());
             assert_eq!(form(type_oid).render(&binary(&[0])), Err(NoText::Binary));
         }

@@ -77,6 +77,7 @@ impl Look<'_> {
             .zip(&mappings)
             .map(|(source, mapping)| DestinationTable {
                 is_copy_only: false,
+                is_followed: false,
                 source,
                 name: &source.name,
                 existing: find(&source.name),

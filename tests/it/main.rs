@@ -86,6 +86,8 @@ mod tour;
 mod transform;
 /// TRUNCATE among other changes.
 mod truncate;
+/// Values of every type, exactly.
+mod values;
 /// The verbs beside run: check, status, wait, reset.
 mod verbs;
 /// PostgreSQL 14 to 18.

@@ -9,7 +9,7 @@ use crate::apply::preflight::{DestinationRequest, DestinationTable};
 use crate::model::finding::{Finding, Side};
 use crate::pg::catalog::{self, CatalogError, Generated, IndexInfo, TableInfo, TablePrivileges};
 use crate::pg::ident::{QualifiedName, identifier, identifiers};
-use crate::pg::oid::{self, Oid};
+use crate::pg::oid::Oid;
 
 /// Tables that exist: privileges, fit, rows.
 pub(super) async fn existing_findings(
@@ -219,7 +219,7 @@ fn immediate_findings(table: &DestinationTable<'_>, existing: &TableInfo) -> Vec
     findings
 }
 
-/// Columns, keys, lossy types, row security.
+/// Columns, keys, types, row security.
 fn fit_findings(
     request: DestinationRequest<'_>,
     table: &DestinationTable<'_>,
@@ -248,22 +248,6 @@ fn fit_findings(
     findings.extend(key_finding(table, mapping));
     findings.extend(immediate_findings(table, existing));
     findings.extend(generated_findings(table, existing, mapping));
-    let money_differs = request.facts.lc_monetary != request.source_facts.lc_monetary;
-    for column in &mapping.columns {
-        let of = format!("column {} of table {name}", identifier(&column.destination.name));
-        if let Some(reason) = column.lossy {
-            findings.push(Finding::warning(
-                Side::Destination,
-                of,
-                format!("its type {} may lose something: {reason}", column.destination.type_name),
-            ));
-        } else if money_differs && column.destination.type_oid == oid::MONEY {
-            let message = format!(
-                "lc_monetary is {} here and {} at the source: amounts are shown otherwise",
-                request.facts.lc_monetary, request.source_facts.lc_monetary
-            );
-            findings.push(Finding::warning(Side::Destination, of, message));
-        }
-    }
+    findings.extend(super::values::type_findings(table, mapping));
     findings
 }

@@ -42,7 +42,7 @@ pub use slots::{
     poll, slot, wal_end, written_wal,
 };
 pub use table_info::{
-    ColumnInfo, Generated, Identity, IndexInfo, RelationKind, SequenceInfo, TableInfo,
+    ColumnInfo, Generated, Identity, IndexInfo, Leaf, RelationKind, SequenceInfo, TableInfo,
 };
 pub use tables::{TableFilter, has_rows, table_by_oid, tables, tables_with_rows};
 

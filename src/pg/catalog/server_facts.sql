@@ -12,7 +12,8 @@ SELECT pg_catalog.current_setting('server_version_num')::pg_catalog.int4,
        d.oid,
        d.datname::pg_catalog.text,
        pg_catalog.pg_encoding_to_char(d.encoding)::pg_catalog.text,
-       pg_catalog.current_setting('lc_monetary'),
+       -- What a session has that sets nothing; ours sets it.
+       (SELECT s.reset_val FROM pg_catalog.pg_settings s WHERE s.name = 'lc_monetary'),
        r.rolname::pg_catalog.text,
        r.rolsuper,
        r.rolsuper OR r.rolreplication OR EXISTS (

@@ -31,6 +31,22 @@ pub enum Identity {
     ByDefault,
 }
 
+/// What a column's values are made of once domains and arrays are looked through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leaf {
+    pub type_oid: Oid,
+    /// The innermost modifier: a domain's, where the type is one.
+    pub type_modifier: i32,
+    /// Arrays around it; their dimensions are not part of a type.
+    pub array_depth: i32,
+    /// `pg_type.typname`.
+    pub name: String,
+    /// `pg_type.typtype`.
+    pub kind: char,
+    /// As [`ColumnInfo::type_shape`].
+    pub shape: String,
+}
+
 /// One live column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ColumnInfo {
@@ -53,11 +69,14 @@ pub struct ColumnInfo {
     /// Whether the type has binary send and receive functions whose bytes mean the same on another
     /// server, down to what it is made of: no reg* type anywhere inside.
     pub has_binary: bool,
-    /// What a container or domain is made of, with names; empty for a scalar type. Two types with
-    /// one name and one shape have one binary form.
+    /// What a container or domain is made of, with names and modifiers, schemas left aside; empty for
+    /// a scalar type. Two types with one name and one shape have one binary form.
     pub type_shape: String,
     /// The operator by which the type's indexes know equal keys, where it is not the server's own `=`.
     pub equality: Option<String>,
+    pub leaf: Leaf,
+    /// A `money` is somewhere inside: what it means depends on `lc_monetary`.
+    pub has_money: bool,
     pub not_null: bool,
     /// `pg_get_expr` of the default (not of a generated column), under an empty search path.
     pub default: Option<String>,
@@ -204,7 +223,7 @@ impl TableInfo {
 pub(crate) mod fixture {
     //! Plain tables for tests: `id int primary key` and what the test changes.
 
-    use super::{ColumnInfo, Generated, Identity, IndexInfo, RelationKind, TableInfo};
+    use super::{ColumnInfo, Generated, Identity, IndexInfo, Leaf, RelationKind, TableInfo};
     use crate::pg::catalog::ReplicaIdentity;
     use crate::pg::ident::QualifiedName;
     use crate::pg::oid::Oid;
@@ -223,6 +242,15 @@ pub(crate) mod fixture {
             has_binary: true,
             type_shape: String::new(),
             equality: None,
+            leaf: Leaf {
+                type_oid,
+                type_modifier: -1,
+                array_depth: 0,
+                name: type_name.to_owned(),
+                kind: 'b',
+                shape: String::new(),
+            },
+            has_money: false,
             not_null: false,
             default: None,
             identity: Identity::No,

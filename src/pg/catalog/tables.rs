@@ -6,11 +6,11 @@ use tokio_postgres::{Client, Row};
 
 use super::names::split;
 use super::table_info::{
-    ColumnInfo, Generated, Identity, IndexInfo, RelationKind, SequenceInfo, TableInfo,
+    ColumnInfo, Generated, Identity, IndexInfo, Leaf, RelationKind, SequenceInfo, TableInfo,
 };
 use super::{CatalogError, Cells, ReplicaIdentity, query};
 use crate::pg::ident::{QualifiedName, operator};
-use crate::pg::oid::{Oid, is_reg_type};
+use crate::pg::oid::{MONEY, Oid, is_reg_type};
 
 /// Which tables.
 #[derive(Clone, Copy, Debug)]
@@ -149,7 +149,7 @@ async fn read_columns(client: &Client, oids: &[Oid]) -> Result<ByTable<ColumnInf
     let mut types: Vec<Oid> = Vec::new();
     for row in &rows {
         let (table, column) = column(row, QUESTION)?;
-        types.push(column.type_oid);
+        types.extend([column.type_oid, column.leaf.type_oid]);
         columns.entry(table).or_default().push(column);
     }
     types.sort_unstable();
@@ -158,8 +158,12 @@ async fn read_columns(client: &Client, oids: &[Oid]) -> Result<ByTable<ColumnInf
     for column in columns.values_mut().flatten() {
         if let Some(form) = forms.get(&column.type_oid) {
             column.has_binary = form.has_binary;
+            column.has_money = form.has_money;
             column.type_shape.clone_from(&form.shape);
             column.equality.clone_from(&form.equality);
+        }
+        if let Some(form) = forms.get(&column.leaf.type_oid) {
+            column.leaf.shape.clone_from(&form.shape);
         }
     }
     Ok(columns)
@@ -181,6 +185,15 @@ fn column(row: &Row, question: &'static str) -> Result<(Oid, ColumnInfo), Catalo
         has_binary: false,
         type_shape: String::new(),
         equality: None,
+        leaf: Leaf {
+            type_oid: cells.next()?,
+            type_modifier: cells.next()?,
+            array_depth: cells.next()?,
+            name: cells.next()?,
+            kind: cells.next_char()?,
+            shape: String::new(),
+        },
+        has_money: false,
         not_null: cells.next()?,
         default: cells.next()?,
         identity: match cells.next_char()? {
@@ -210,6 +223,7 @@ fn column(row: &Row, question: &'static str) -> Result<(Oid, ColumnInfo), Catalo
 /// How a type's values travel.
 struct TypeForm {
     has_binary: bool,
+    has_money: bool,
     shape: String,
     equality: Option<String>,
 }
@@ -225,13 +239,14 @@ async fn read_types(
         let oid = cells.next()?;
         let has_functions: bool = cells.next()?;
         let parts: Vec<Oid> = cells.next()?;
+        let has_money = parts.contains(&MONEY);
         let has_binary = has_functions && !parts.into_iter().any(is_reg_type);
         let shape = cells.next()?;
         let equality = match (cells.next::<Option<String>>()?, cells.next::<Option<String>>()?) {
             (Some(schema), Some(name)) => Some(operator(&schema, &name)),
             _ => None,
         };
-        Ok((oid, TypeForm { has_binary, shape, equality }))
+        Ok((oid, TypeForm { has_binary, has_money, shape, equality }))
     };
     rows.iter().map(form).collect()
 }

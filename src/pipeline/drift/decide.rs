@@ -10,7 +10,7 @@
 //! a condition that is looked at when everything before is applied.
 
 use crate::apply::add_column::{NewColumn, type_names};
-use crate::apply::mapping::takes_all;
+use crate::apply::fit::takes_all;
 use crate::checkpoint::shape::SourceShape;
 use crate::checkpoint::tables::TableRecord;
 use crate::config::settings::{NewColumns, Settings, Step, Unlisted};
