@@ -4,8 +4,10 @@ use std::str::FromStr;
 
 use crate::pg::conninfo::{ConnInfoError, text};
 
-/// libpq's variables, with the keys they stand in for.
-const VARIABLES: [(&str, &str); 17] = [
+/// libpq's variables, with the keys they stand in for. Those that set a session (PGOPTIONS, PGTZ,
+/// PGDATESTYLE, PGCLIENTENCODING, …) are left alone: they are meant for people's programs, and how values
+/// look is the agent's to say.
+const VARIABLES: [(&str, &str); 16] = [
     ("PGHOST", "host"),
     ("PGHOSTADDR", "hostaddr"),
     ("PGPORT", "port"),
@@ -22,7 +24,6 @@ const VARIABLES: [(&str, &str); 17] = [
     ("PGCONNECT_TIMEOUT", "connect_timeout"),
     ("PGTARGETSESSIONATTRS", "target_session_attrs"),
     ("PGAPPNAME", "application_name"),
-    ("PGOPTIONS", "options"),
 ];
 
 /// Keys without a variable.
@@ -84,12 +85,6 @@ impl Keys {
                 continue;
             }
             if let Some(value) = environment(variable).filter(|value| !value.is_empty()) {
-                check_key(key, &[]).map_err(|error| match error {
-                    ConnInfoError::Unsupported { reason, .. } => {
-                        ConnInfoError::Unsupported { key: variable.to_owned(), reason }
-                    }
-                    other => other,
-                })?;
                 found.push((key.to_owned(), value));
             }
         }
