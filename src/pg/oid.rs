@@ -52,9 +52,12 @@ pub const NAME_BYTES_MAX: i32 = 63;
 /// (`regproc` … `regdatabase`).
 const REG_TYPES: [Oid; 12] = [24, 2202, 2203, 2204, 2205, 2206, 3734, 3769, 4089, 4096, 4191, 8326];
 
-/// Whether values of this type name catalog objects by OID and so must travel as text.
-pub fn is_reg_type(oid: Oid) -> bool {
-    REG_TYPES.contains(&oid)
+/// `int2vector`, `oidvector`, `tsquery`: the server does not take its own binary form of an empty one.
+const NEVER_EMPTY_IN_BINARY: [Oid; 3] = [22, 30, 3615];
+
+/// Whether values of this type must travel as text, though the server has a binary form of them.
+pub fn is_text_only(oid: Oid) -> bool {
+    REG_TYPES.contains(&oid) || NEVER_EMPTY_IN_BINARY.contains(&oid)
 }
 
 /// Whether the type's OID and binary form are the same on every server.

@@ -1,3 +1,5 @@
 //! Values arrive exactly as they were, whatever their type and whatever the servers are set to.
 
+mod catalog_of_values;
 mod differing_types;
+mod every_type;

@@ -67,7 +67,7 @@ pub struct ColumnInfo {
     /// `pg_type.typtype`: b, c, d, e, r, m.
     pub type_kind: char,
     /// Whether the type has binary send and receive functions whose bytes mean the same on another
-    /// server, down to what it is made of: no reg* type anywhere inside.
+    /// server, down to what it is made of: nothing that is text only anywhere inside.
     pub has_binary: bool,
     /// What a container or domain is made of, with names and modifiers, schemas left aside; empty for
     /// a scalar type. Two types with one name and one shape have one binary form.

@@ -10,7 +10,7 @@ use super::table_info::{
 };
 use super::{CatalogError, Cells, ReplicaIdentity, query};
 use crate::pg::ident::{QualifiedName, operator};
-use crate::pg::oid::{MONEY, Oid, is_reg_type};
+use crate::pg::oid::{MONEY, Oid, is_text_only};
 
 /// Which tables.
 #[derive(Clone, Copy, Debug)]
@@ -240,7 +240,7 @@ async fn read_types(
         let has_functions: bool = cells.next()?;
         let parts: Vec<Oid> = cells.next()?;
         let has_money = parts.contains(&MONEY);
-        let has_binary = has_functions && !parts.into_iter().any(is_reg_type);
+        let has_binary = has_functions && !parts.into_iter().any(is_text_only);
         let shape = cells.next()?;
         let equality = match (cells.next::<Option<String>>()?, cells.next::<Option<String>>()?) {
             (Some(schema), Some(name)) => Some(operator(&schema, &name)),
