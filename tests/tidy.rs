@@ -307,6 +307,19 @@ fn every_sql_file_is_used() {
     );
 }
 
+/// A database in LATIN1 or EUC_JP refuses a statement with a character that it lacks, in a comment too.
+#[test]
+fn sql_files_are_ascii() {
+    let mut breaches = Breaches::new();
+    for path in files("src", &["sql"]) {
+        let text = fs::read_to_string(root().join(&path)).expect("a file of ours");
+        for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.is_ascii()) {
+            breaches.push(format!("{path}:{}: {line} is not ASCII, say it in ASCII", i + 1));
+        }
+    }
+    report(breaches);
+}
+
 #[test]
 fn every_metric_on_a_dashboard_or_in_a_rule_exists() {
     let metrics: String = sources("src")

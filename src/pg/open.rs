@@ -53,6 +53,11 @@ const PRESET_BY_ROLE: &str = "session_replication_role";
 /// `transaction_timeout` exists from here on; on older servers it would fail the batch.
 const TRANSACTION_TIMEOUT_SINCE: u32 = 170_000;
 
+/// Every other encoding is converted to and from UTF-8 by the server. This one is none: a server that
+/// is asked for UTF-8 refuses bytes that are not, wherever they are, and names no table. So they pass as
+/// they are; who is to store them as text says which row it is that they do not fit in.
+const SQL_ASCII: &str = "SQL_ASCII";
+
 /// Whether a connection speaks the replication commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -206,6 +211,9 @@ async fn pin(channel: &mut Channel, side: &str, settings: &[(&str, &str)]) -> Re
     };
     for (name, value) in PINNED {
         set(name, value);
+    }
+    if channel.parameters().get("server_encoding").is_some_and(|name| *name == SQL_ASCII) {
+        set("client_encoding", SQL_ASCII);
     }
     if announced >= TRANSACTION_TIMEOUT_SINCE {
         set("transaction_timeout", "0");

@@ -90,6 +90,11 @@ impl ServerError {
         }
     }
 
+    fn is_about_encoding(&self) -> bool {
+        self.code == SqlState::CHARACTER_NOT_IN_REPERTOIRE
+            || self.code == SqlState::UNTRANSLATABLE_CHARACTER
+    }
+
     fn message_may_hold_values(&self) -> bool {
         // Data exceptions quote the input; RAISE prints whatever its author wanted.
         self.class() == "22" || self.code == SqlState::RAISE_EXCEPTION
@@ -100,7 +105,11 @@ impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let blanked;
         let message = if self.message_may_hold_values() {
-            blanked = blank_quoted(&self.message);
+            blanked = if self.is_about_encoding() {
+                blank_bytes(&self.message)
+            } else {
+                blank_quoted(&self.message)
+            };
             &blanked
         } else {
             &self.message
@@ -130,12 +139,27 @@ fn blank_quoted(message: &str) -> String {
         (Some(first), Some(last)) if first < last => {
             format!("{}\"…\"{}", &message[..first], &message[last + 1..])
         }
-        _ => match message.find(": 0x") {
-            // `invalid byte sequence for encoding …: 0xff 0x61`.
-            Some(at) => format!("{}: …", &message[..at]),
-            None => message.to_owned(),
-        },
+        _ => message.to_owned(),
     }
+}
+
+/// `character with byte sequence 0xe6 0x97 0xa5 in encoding "UTF8" has no equivalent in encoding
+/// "LATIN1"`: what is quoted are names of encodings, what is a value are the bytes.
+fn blank_bytes(message: &str) -> String {
+    let mut blanked = String::with_capacity(message.len());
+    let mut rest = message;
+    while let Some(at) = rest.find("0x") {
+        let bytes = rest[at..].trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == ' ');
+        let end = rest.len() - bytes.len();
+        // The first word that is no byte goes on.
+        let words = rest[at..end].split_inclusive(' ');
+        let length: usize = words.take_while(|word| word.starts_with("0x")).map(str::len).sum();
+        let is_spaced = rest[at..at + length].ends_with(' ');
+        blanked.push_str(&rest[..at]);
+        blanked.push_str(if is_spaced { "… " } else { "…" });
+        rest = &rest[at + length..];
+    }
+    blanked + rest
 }
 
 impl From<&tokio_postgres::error::DbError> for ServerError {
@@ -203,12 +227,31 @@ mod tests {
     fn values_in_a_message_are_blanked() {
         for (code, message) in [
             ("22P02", "invalid input syntax for type integer: \"can\"canary\""),
-            ("22021", "invalid byte sequence for encoding: 0xff canary"),
             ("P0001", "row \"canary\" is bad"),
         ] {
             let error =
                 ServerError::from_frame(frame(&[(b'C', code), (b'M', message)])).expect("whole");
             assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_in_a_message_are_blanked_and_encodings_are_not() {
+        for (code, message, said) in [
+            (
+                "22021",
+                "invalid byte sequence for encoding \"UTF8\": 0xe9 0x20 0x78",
+                "invalid byte sequence for encoding \"UTF8\": …",
+            ),
+            (
+                "22P05",
+                "character with byte sequence 0xe6 0x97 in encoding \"UTF8\" has no equivalent in encoding \"LATIN1\"",
+                "character with byte sequence … in encoding \"UTF8\" has no equivalent in encoding \"LATIN1\"",
+            ),
+        ] {
+            let error =
+                ServerError::from_frame(frame(&[(b'C', code), (b'M', message)])).expect("whole");
+            assert_eq!(error.to_string(), format!(": {said} (SQLSTATE {code})"));
         }
     }
 

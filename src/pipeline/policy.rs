@@ -126,6 +126,8 @@ fn judge_source(server: Option<&ServerError>) -> Verdict {
         code if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
             verdict(Code::E_ACCESS, Disposition::Hold)
         }
+        // A text that has no UTF-8 form.
+        _ if server.class() == "22" => verdict(Code::E_DATA, Disposition::Hold),
         _ => PASSING,
     }
 }

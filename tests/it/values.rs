@@ -2,4 +2,5 @@
 
 mod catalog_of_values;
 mod differing_types;
+mod encodings;
 mod every_type;

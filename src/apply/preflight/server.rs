@@ -36,20 +36,38 @@ pub fn server_findings(facts: &ServerFacts, source: &ServerFacts) -> Vec<Finding
     if facts.is_same_database(source) {
         findings.push(error(&database, "it is the source itself".to_owned()));
     }
-    if source.encoding == "SQL_ASCII" && facts.encoding != "SQL_ASCII" {
-        let message = format!(
-            "the source's encoding is SQL_ASCII: text that is not valid {} is rejected",
-            facts.encoding
-        );
-        findings.push(warning(&database, message));
-    } else if facts.encoding != source.encoding && facts.encoding != "UTF8" {
-        let message = format!(
-            "its encoding is {}, the source's is {}: characters that it lacks are rejected",
-            facts.encoding, source.encoding
-        );
-        findings.push(warning(&database, message));
-    }
+    findings.extend(encoding_finding(facts, source));
     findings
+}
+
+/// Text travels as UTF-8, which every encoding can be converted to; not each character back.
+fn encoding_finding(facts: &ServerFacts, source: &ServerFacts) -> Option<Finding> {
+    const NONE: &str = "SQL_ASCII";
+    let (to, from) = (facts.encoding.as_str(), source.encoding.as_str());
+    let database = format!("database {}", identifier(&facts.database));
+    let warning = |message: String| Finding::warning(Side::Destination, &database, message);
+    match (from, to) {
+        _ if from == to => None,
+        (_, "UTF8") if from != NONE => None,
+        (NONE, _) => Some(warning(
+            "the source's encoding is SQL_ASCII: its texts are taken as UTF-8, and one that is not is rejected"
+                .to_owned(),
+        )),
+        ("UTF8", NONE) => {
+            Some(warning("its encoding is SQL_ASCII: it keeps texts as the bytes of UTF-8".to_owned()))
+        }
+        (_, NONE) => {
+            let message = format!(
+                "its encoding is SQL_ASCII, the source's is {from}: nothing would say which characters the \
+                 bytes are that it keeps; use a database that has an encoding"
+            );
+            let remedy = "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0";
+            Some(Finding::error(Side::Destination, &database, message).remedy(remedy))
+        }
+        _ => Some(warning(format!(
+            "its encoding is {to}, the source's is {from}: characters that it lacks are rejected"
+        ))),
+    }
 }
 
 /// Whether our role may set `session_replication_role`: then foreign keys are not checked and

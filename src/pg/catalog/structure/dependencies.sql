@@ -1,5 +1,5 @@
 -- $1 oid[]: relations, $2 oid[]: types. What their expressions, indexes, keys and checks use that
--- users made, types left aside: functions, operators, operator classes, collations, ….
+-- users made, types left aside: functions, operators, operator classes, collations and so on.
 WITH users (owner, classid, objid, subid) AS (
     SELECT d.oid, 'pg_catalog.pg_attrdef'::pg_catalog.regclass::pg_catalog.oid, d.oid, 0
       FROM pg_catalog.pg_attrdef d WHERE d.adrelid = ANY ($1)
