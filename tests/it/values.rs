@@ -4,3 +4,4 @@ mod catalog_of_values;
 mod differing_types;
 mod encodings;
 mod every_type;
+mod round_trip;
