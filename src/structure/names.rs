@@ -20,6 +20,8 @@ pub struct Names {
     pub schemas: BTreeMap<String, String>,
     /// Tables and sequences that go elsewhere than their schema does.
     pub objects: HashMap<QualifiedName, QualifiedName>,
+    /// Functions that do: a table may have the name of one.
+    pub functions: HashMap<QualifiedName, QualifiedName>,
 }
 
 impl Names {
@@ -30,7 +32,7 @@ impl Names {
         requests: &[TableRequest],
         rows: &StructureRows,
     ) -> Names {
-        let mut names = Names { schemas: schemas.clone(), objects: HashMap::new() };
+        let mut names = Names { schemas: schemas.clone(), ..Names::default() };
         let mut beside = Vec::new();
         for request in requests {
             names.objects.insert(request.source.clone(), request.destination.clone());
@@ -87,6 +89,10 @@ impl Names {
         self.objects.get(source).cloned().unwrap_or_else(mapped)
     }
 
+    fn function(&self, schema: &str, name: &str) -> Option<&QualifiedName> {
+        self.functions.get(&QualifiedName::new(schema, unquoted(name)))
+    }
+
     /// The text under the destination's names.
     pub fn text(&self, text: &str) -> String {
         let tokens = tokens(text);
@@ -116,6 +122,12 @@ impl Names {
                             return (format!("{schema}.{name}"), 3);
                         }
                         (object.sql(), 3)
+                    }
+                    Some(Token::Identifier(name))
+                        if self.function(&source_schema, name).is_some() =>
+                    {
+                        let function = self.function(&source_schema, name);
+                        (function.map(QualifiedName::sql).unwrap_or_default(), 3)
                     }
                     _ => match self.schemas.get(&source_schema) {
                         Some(mapped) => (identifier(mapped), 1),

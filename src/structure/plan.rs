@@ -114,23 +114,42 @@ pub fn plan(input: StructureInput<'_>) -> Structure {
     structure
 }
 
-/// What extensions brought does not follow the mapping of schemas: it stays where it is there.
+/// What extensions brought does not follow the mapping of schemas: it is where it is at the source, or
+/// where the destination has the extension.
 fn keep_extensions(input: StructureInput<'_>, names: &mut Names) {
-    let mut kept = Vec::new();
-    for row in input.rows.types.iter().filter(|row| row.extension.is_some()) {
+    let place = |extension: &Option<String>, name: &str| {
+        let schema = input.present.server.extensions.get(extension.as_ref()?)?;
+        Some(QualifiedName::new(schema, name))
+    };
+    for row in &input.rows.types {
         let source = row.qualified();
-        let is_mapped = input.present.type_labels(&names.object(&source)).is_some();
-        if !is_mapped && input.present.type_labels(&source).is_some() {
-            kept.push(source);
+        let Some(place) = place(&row.extension, &row.name) else { continue };
+        let is_there = |name: &QualifiedName| input.present.type_labels(name).is_some();
+        if !is_there(&names.object(&source)) {
+            let kept = [source.clone(), place].into_iter().find(is_there);
+            names.objects.extend(kept.map(|kept| (source, kept)));
         }
     }
-    for row in input.rows.dependencies.iter().filter(|row| row.extension.is_some()) {
-        let is_mapped = input.present.has_object(&row.kind, &names.text(&row.identity));
-        if !is_mapped && input.present.has_object(&row.kind, &row.identity) {
-            kept.push(QualifiedName::new(&row.schema, &row.name));
+    for row in &input.rows.dependencies {
+        let source = QualifiedName::new(&row.schema, &row.name);
+        let Some(place) = place(&row.extension, &row.name) else { continue };
+        let is_there =
+            |names: &Names| input.present.has_object(&row.kind, &names.text(&row.identity));
+        for kept in [source.clone(), place] {
+            if is_there(names) {
+                break;
+            }
+            let mut tried = names.clone();
+            let of_kind = match row.kind.as_str() {
+                "function" => &mut tried.functions,
+                _ => &mut tried.objects,
+            };
+            of_kind.insert(source.clone(), kept);
+            if is_there(&tried) {
+                *names = tried;
+            }
         }
     }
-    names.objects.extend(kept.into_iter().map(|name| (name.clone(), name)));
 }
 
 struct Objects<'a> {

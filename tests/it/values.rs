@@ -4,4 +4,5 @@ mod catalog_of_values;
 mod differing_types;
 mod encodings;
 mod every_type;
+mod extensions;
 mod round_trip;

@@ -1,5 +1,7 @@
 //! What a destination has already of all that belongs to tables: four questions.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use tokio_postgres::Client;
 
@@ -23,6 +25,8 @@ pub struct ServerAbilities {
     pub access_methods: Vec<String>,
     /// Names of the system's own functions.
     pub functions: Vec<String>,
+    /// Which extensions there are, and in which schema.
+    pub extensions: BTreeMap<String, String>,
     pub has_lz4: bool,
     pub has_icu: bool,
 }
@@ -70,7 +74,7 @@ pub async fn abilities(client: &Client) -> Result<ServerAbilities, CatalogError>
     Ok(found.pop().unwrap_or_default())
 }
 
-/// Looks at `schemas`, and for objects by their bare `names`.
+/// Looks at `schemas`, at those that extensions are in, and for objects by their bare `names`.
 pub async fn present(
     client: &Client,
     schemas: &[String],
@@ -79,10 +83,13 @@ pub async fn present(
     let relations = include_str!("structure/present_relations.sql");
     let constraints = include_str!("structure/present_constraints.sql");
     let objects = include_str!("structure/present_objects.sql");
+    let server = abilities(client).await?;
+    let of_extensions = server.extensions.values().filter(|schema| *schema != "pg_catalog");
+    let with_types: Vec<&String> = schemas.iter().chain(of_extensions).collect();
     Ok(PresentRows {
-        server: abilities(client).await?,
         relations: rows(client, "its relations", relations, &[&schemas]).await?,
         constraints: rows(client, "its constraints", constraints, &[&schemas]).await?,
-        objects: rows(client, "its types", objects, &[&schemas, &names]).await?,
+        objects: rows(client, "its types", objects, &[&with_types, &names]).await?,
+        server,
     })
 }
