@@ -162,6 +162,13 @@ fn one_type(
         ("d", _) => domain_sql(scope, row, &name, made),
         ("c", _) if !row.is_row_type => composite_sql(scope, row, &name, made),
         ("r", Some(range)) if !range.has_canonical => range_sql(scope, row, range, &name, made),
+        ("c", _) => {
+            let message = "it is the rows' type of a table that is not replicated: include that table, or make \
+                           the type";
+            let remedy = Some(composite_sql(scope, row, &name, made));
+            scope.lacks(Lack { object: object.clone(), message: message.to_owned(), remedy });
+            return Err(format!("the destination lacks {object}"));
+        }
         _ => {
             let message = "the destination does not have it, and only an administrator can make it";
             scope.lacks(Lack { object: object.clone(), message: message.to_owned(), remedy: None });

@@ -6,3 +6,4 @@ mod encodings;
 mod every_type;
 mod extensions;
 mod round_trip;
+mod row_types;
