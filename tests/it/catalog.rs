@@ -50,7 +50,7 @@ async fn columns_are_described_as_a_create_table_would() {
     assert_eq!(column("g").expression_columns, ["id"]);
     assert_eq!(column("g").default, None);
     assert_eq!(column("m").type_name, "public.mood[]");
-    assert_eq!(column("p").type_shape, ".1 x:pg_catalog.int4,.2 m:public.mood");
+    assert_eq!(column("p").type_shape, ".1 x -1:int4,.2 m -1:mood");
     assert_eq!(column("c").type_name, "character(3)");
     assert_eq!(column("c").base_type_name, "bpchar");
     assert_eq!(column("c").collation, Some(QualifiedName::new("pg_catalog", "C")));
