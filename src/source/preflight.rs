@@ -227,14 +227,19 @@ pub fn table_findings(facts: &ServerFacts, table: &TableInfo) -> Vec<Finding> {
     let object = format!("table {name}");
     let mut findings = Vec::new();
     if !table.has_usable_identity() {
-        let message = if table.has_leaf_without_identity {
-            "one of its partitions has no usable replica identity: only inserts are replicated"
+        let (message, identity) = if table.has_unpublished_identity() {
+            let message = "its replica identity FULL has generated columns, and this server would refuse the application's updates and deletes: only inserts are replicated";
+            (message, "DEFAULT; -- with a primary key")
+        } else if table.has_leaf_without_identity {
+            let message =
+                "one of its partitions has no usable replica identity: only inserts are replicated";
+            (message, "FULL")
         } else {
-            "it has no usable replica identity: only inserts are replicated"
+            ("it has no usable replica identity: only inserts are replicated", "FULL")
         };
         findings.push(
             Finding::warning(Side::Source, object.clone(), message)
-                .remedy(format!("ALTER TABLE {name} REPLICA IDENTITY FULL")),
+                .remedy(format!("ALTER TABLE {name} REPLICA IDENTITY {identity}")),
         );
     }
     if table.row_security_active {

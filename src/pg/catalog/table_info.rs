@@ -155,6 +155,9 @@ pub struct TableInfo {
     /// A leaf below this partitioned table has no usable identity of its own. The server checks
     /// updates against the leaf's, whatever the root's says.
     pub has_leaf_without_identity: bool,
+    /// The replica identity is FULL, and the server (18 and up) refuses updates and deletes of a
+    /// published table while a generated column of it is not published.
+    pub needs_generated_published: bool,
     /// Row triggers that fire before a row is written, and may keep it from being written.
     pub has_before_triggers: bool,
     /// Whether the table itself has foreign keys, or is referenced by one.
@@ -215,7 +218,16 @@ impl TableInfo {
     /// Whether updates and deletes of this table can be published.
     pub fn has_usable_identity(&self) -> bool {
         let own = self.identity == ReplicaIdentity::Full || !self.key_columns().is_empty();
-        own && !self.has_leaf_without_identity
+        own && !self.has_leaf_without_identity && !self.has_unpublished_identity()
+    }
+
+    /// Whether publishing the table's updates would make the application's fail, because a generated
+    /// column belongs to its identity.
+    pub fn has_unpublished_identity(&self) -> bool {
+        let is_unpublished = |column: &ColumnInfo| {
+            column.generated != Generated::No && !column.is_published_generated
+        };
+        self.needs_generated_published && self.columns.iter().any(is_unpublished)
     }
 }
 
@@ -307,6 +319,7 @@ pub(crate) mod fixture {
             row_filters: Default::default(),
             partition_ancestors: Vec::new(),
             has_leaf_without_identity: false,
+            needs_generated_published: false,
             has_before_triggers: false,
             has_foreign_keys: false,
             row_security_active: false,

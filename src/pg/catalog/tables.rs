@@ -129,6 +129,7 @@ async fn read_tables(client: &Client, oids: &[Oid]) -> Result<Vec<TableInfo>, Ca
             is_heap: cells.next()?,
             partition_ancestors: cells.next()?,
             has_leaf_without_identity: cells.next()?,
+            needs_generated_published: cells.next()?,
             has_before_triggers: cells.next()?,
         })
     };

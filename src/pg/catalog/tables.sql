@@ -38,6 +38,9 @@ SELECT c.oid,
                                          AND (l.relreplident = 'd' AND i.indisprimary
                                               OR l.relreplident = 'i' AND i.indisreplident)))
        ELSE false END,
+       -- Since 18 the server refuses updates of such rows unless the columns are published.
+       c.relreplident = 'f'
+       AND pg_catalog.current_setting('server_version_num')::pg_catalog.int4 >= 180000,
        -- ROW is 1 in tgtype, BEFORE is 2.
        EXISTS (SELECT FROM pg_catalog.pg_trigger g
                 WHERE (g.tgrelid = c.oid

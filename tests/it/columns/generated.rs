@@ -2,8 +2,9 @@
 
 use crate::support::agent::Agent;
 use crate::support::both_ways::Case;
-use crate::support::cluster::pair;
-use crate::support::compare::{Pair, assert_pair};
+use crate::support::cluster::{Cluster, Spec, pair};
+use crate::support::compare::{Pair, assert_pair, assert_same};
+use crate::support::installation::installation;
 
 /// Its values are not in the stream, so that the destination has to make them.
 #[tokio::test]
@@ -78,4 +79,26 @@ async fn virtual_and_stored_columns_are_made_at_the_destination_on_18() {
         ..Case::default()
     };
     case.arrives().await;
+}
+
+/// The server refuses updates of rows whose FULL identity has a generated column that is not published.
+#[tokio::test]
+async fn a_generated_column_under_full_identity_never_fails_the_application_on_18() {
+    let spec = |identity| Spec { installation: installation(18), identity, ..Spec::default() };
+    let (source, destination) = tokio::join!(Cluster::start(spec(0)), Cluster::start(spec(1)));
+    source
+        .exec(
+            "CREATE TABLE f (id int PRIMARY KEY, a int, b int GENERATED ALWAYS AS (a * 2) STORED);
+             ALTER TABLE f REPLICA IDENTITY FULL; INSERT INTO f VALUES (1, 1), (2, 2)",
+        )
+        .await;
+    let mut agent = Agent::between(&source, &destination);
+    let checked = agent.verb(&["check"]).await;
+    assert_eq!(checked.code, 0, "{checked:?}");
+    assert!(checked.stdout.contains("REPLICA IDENTITY DEFAULT"), "{}", checked.stdout);
+    agent.start_and_stream().await;
+    source.exec("INSERT INTO f VALUES (3, 3)").await;
+    agent.caught_up().await;
+    assert_same(&source, &destination, &["f"]).await;
+    source.exec("UPDATE f SET a = 5 WHERE id = 1; DELETE FROM f WHERE id = 2").await;
 }
