@@ -194,6 +194,11 @@ pub fn update_or_insert_row(target: &Target, mask: &[usize], find: Find) -> Stri
     )
 }
 
+/// Whether a row with this key is there.
+pub fn find_row(target: &Target) -> String {
+    format!("SELECT 1 FROM {} WHERE {}", target.rows_sql(), finding(target, Find::Key, 1))
+}
+
 pub fn delete_row(target: &Target, find: Find) -> String {
     format!("DELETE FROM {} WHERE {}", target.rows_sql(), finding(target, find, 1))
 }

@@ -14,7 +14,7 @@ use futures::TryStreamExt;
 use super::{Rows, is_large};
 use crate::apply::conflicts::ConflictKind;
 use crate::apply::error::ApplyError;
-use crate::apply::row_plan::values_of;
+use crate::apply::row_plan::{values_at, values_of};
 use crate::apply::statement;
 use crate::apply::target::Target;
 use crate::model::row::Row;
@@ -50,6 +50,10 @@ impl Rows<'_, '_> {
         target: &Arc<Target>,
         row: &Row,
     ) -> Result<(), ApplyError> {
+        if target.may_suppress && self.is_there(target, row).await? {
+            self.conflicts.add(table.id, ConflictKind::Suppressed, 1);
+            return Ok(());
+        }
         let unread = |source| ApplyError::Reread { table: target.name.clone(), source };
         let rejected = |source| ApplyError::Table { table: target.name.clone(), source };
         let found = self.reread.reread(table, row, self.xids).await.map_err(unread)?;
@@ -65,5 +69,14 @@ impl Rows<'_, '_> {
         let inserting = inserting.await.map_err(rejected)?;
         inserting.try_collect::<Vec<_>>().await.map_err(rejected)?;
         Ok(())
+    }
+
+    /// Whether the row is not missing at all: a trigger kept it from being updated.
+    async fn is_there(&mut self, target: &Arc<Target>, row: &Row) -> Result<bool, ApplyError> {
+        let rejected = |source| ApplyError::Table { table: target.name.clone(), source };
+        let statement = self.prepared(target, statement::find_row(target)).await?;
+        let key = values_at(target, row, &target.key);
+        let found = self.client.query_raw(&statement, key).await.map_err(rejected)?;
+        Ok(!found.try_collect::<Vec<_>>().await.map_err(rejected)?.is_empty())
     }
 }

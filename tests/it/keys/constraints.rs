@@ -166,10 +166,12 @@ async fn rows_that_a_trigger_suppresses_are_counted() {
     let (source, destination) = pair().await;
     let tables = "
         CREATE TABLE inserted (id int PRIMARY KEY, v int); CREATE TABLE updated (id int PRIMARY KEY, v int);
-        CREATE TABLE bare (id int, v int);";
+        CREATE TABLE bare (id int, v int); CREATE TABLE wide (id int PRIMARY KEY, v int, big text);";
     source
         .exec(&format!(
             "{tables} ALTER TABLE bare REPLICA IDENTITY FULL;
+             ALTER TABLE wide ALTER big SET STORAGE EXTERNAL;
+             INSERT INTO wide SELECT g, 1, repeat(md5(g::text), 100) FROM generate_series(1, 50) g;
              INSERT INTO inserted SELECT generate_series(1, 10), 1;
              INSERT INTO updated SELECT generate_series(1, 100), 1;
              INSERT INTO bare SELECT generate_series(1, 10), 1"
@@ -182,6 +184,8 @@ async fn rows_that_a_trigger_suppresses_are_counted() {
              CREATE TRIGGER suppress BEFORE INSERT ON inserted FOR EACH ROW EXECUTE FUNCTION suppress();
              CREATE TRIGGER suppress BEFORE UPDATE ON updated FOR EACH ROW EXECUTE FUNCTION suppress();
              CREATE TRIGGER suppress BEFORE UPDATE ON bare FOR EACH ROW EXECUTE FUNCTION suppress();
+             CREATE TRIGGER suppress BEFORE UPDATE ON wide FOR EACH ROW EXECUTE FUNCTION suppress();
+             ALTER TABLE wide ENABLE ALWAYS TRIGGER suppress;
              ALTER TABLE inserted ENABLE REPLICA TRIGGER suppress;
              ALTER TABLE updated ENABLE ALWAYS TRIGGER suppress;
              ALTER TABLE bare ENABLE ALWAYS TRIGGER suppress"
@@ -201,13 +205,16 @@ async fn rows_that_a_trigger_suppresses_are_counted() {
         ("UPDATE updated SET v = 2 WHERE id <= 10", "updated", 2.0),
         ("UPDATE updated SET v = 3", "updated", 22.0),
         ("UPDATE bare SET v = 2", "bare", 2.0),
+        // Without their large values, one by one and many at once.
+        ("UPDATE wide SET v = 2 WHERE id <= 10", "wide", 2.0),
+        ("UPDATE wide SET v = 3", "wide", 12.0),
     ] {
         source.exec(sql).await;
         agent.caught_up().await;
         let counted = counted(&agent, table, "suppressed").await;
         assert!((counted - count).abs() < 0.1, "{sql}: {counted}");
     }
-    for table in ["inserted", "updated", "bare"] {
+    for table in ["inserted", "updated", "bare", "wide"] {
         for kind in ["insert_exists", "update_missing"] {
             assert!(counted(&agent, table, kind).await < 0.1, "{table} {kind}");
         }
