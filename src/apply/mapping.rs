@@ -31,16 +31,22 @@ impl MappedColumn {
         self.destination.generated == Generated::No
     }
 
-    /// Where its type would alter values and nobody would know.
-    fn altering(&self, table: &QualifiedName) -> Option<MappingError> {
-        let Fit::Alters(reason) = self.fit else { return None };
-        self.is_written().then(|| MappingError::AlteringType {
-            table: table.clone(),
-            column: self.destination.name.clone(),
-            type_name: self.destination.type_name.clone(),
-            source_type: self.source_type.clone().unwrap_or_default(),
-            reason,
-        })
+    /// Where its type would alter values and nobody would know, or refuse some of them.
+    fn misfit(&self, table: &QualifiedName) -> Option<MappingError> {
+        let table = table.clone();
+        let column = self.destination.name.clone();
+        let type_name = self.destination.type_name.clone();
+        let source_type = self.source_type.clone().unwrap_or_default();
+        let misfit = match self.fit {
+            Fit::Whole | Fit::Read(_) => return None,
+            Fit::Alters(reason) => {
+                MappingError::AlteringType { table, column, type_name, source_type, reason }
+            }
+            Fit::Narrow(reason) => {
+                MappingError::NarrowType { table, column, type_name, source_type, reason }
+            }
+        };
+        self.is_written().then_some(misfit)
     }
 
     /// `GENERATED ALWAYS AS IDENTITY`: inserted with OVERRIDING SYSTEM VALUE, never updated.
@@ -129,6 +135,18 @@ pub enum MappingError {
         source_type: String,
         reason: &'static str,
     },
+    /// Said beside other errors alone: by itself it keeps nobody from writing the values that fit.
+    #[error(
+        "column \"{column}\" of table {} has type {type_name}, which does not hold all of the source's \
+         {source_type}: {reason}", .table.sql()
+    )]
+    NarrowType {
+        table: QualifiedName,
+        column: String,
+        type_name: String,
+        source_type: String,
+        reason: &'static str,
+    },
 }
 
 impl MappingError {
@@ -145,7 +163,8 @@ impl MappingError {
                 let column = identifier(column);
                 Some(format!("ALTER TABLE {} ALTER COLUMN {column} DROP NOT NULL", table.sql()))
             }
-            MappingError::AlteringType { table, column, source_type, .. } => {
+            MappingError::AlteringType { table, column, source_type, .. }
+            | MappingError::NarrowType { table, column, source_type, .. } => {
                 Some(retype_sql(table, column, source_type))
             }
         }
@@ -173,7 +192,7 @@ impl Mapping {
             match destination.column(&column.name) {
                 Some(found) => {
                     let mapped = map_column(value_index, *described, found);
-                    errors.extend(mapped.altering(table));
+                    errors.extend(mapped.misfit(table));
                     columns.push(mapped);
                 }
                 None => errors.push(MappingError::MissingColumn {
@@ -191,7 +210,7 @@ impl Mapping {
             table: table.clone(),
             column: column.name.clone(),
         }));
-        if !errors.is_empty() {
+        if errors.iter().any(|error| !matches!(error, MappingError::NarrowType { .. })) {
             return Err(errors);
         }
         let key: Vec<&str> = source.key_columns().map(|column| column.name.as_str()).collect();
@@ -468,5 +487,17 @@ mod tests {
             error.remedy().as_deref(),
             Some("ALTER TABLE \"public\".\"t\" ALTER COLUMN \"price\" TYPE numeric")
         );
+    }
+
+    #[test]
+    fn a_type_that_refuses_values_is_named_beside_others_and_no_misfit_alone() {
+        let n = column("n", "bigint", INT8);
+        let small = || column("n", "integer", INT4);
+        let alone = table("t", vec![small()], Vec::new());
+        assert!(map(&[&n], &alone).is_ok(), "the values that fit can be written");
+        let missing = column("lost", "text", TEXT);
+        let errors = map(&[&n, &missing], &alone).expect_err("a column is missing");
+        let is_narrow = |error: &MappingError| matches!(error, MappingError::NarrowType { .. });
+        assert_eq!((errors.len(), errors.iter().filter(|e| is_narrow(e)).count()), (2, 1));
     }
 }
