@@ -49,6 +49,7 @@ pub mod supervise;
 pub mod survey;
 pub mod switch;
 mod there_and_back;
+mod visible;
 pub mod wait;
 pub mod watch;
 

@@ -15,7 +15,6 @@
 use std::collections::HashMap;
 use std::error::Error;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -26,16 +25,10 @@ use crate::apply::parameter::WireValue;
 use crate::apply::reread::{Reread, RereadError};
 use crate::model::row::{Row, Value};
 use crate::model::table::{Table, TableId};
-use crate::pg::catalog::shapes;
 use crate::pg::client::Client;
 use crate::pg::ident::identifier;
+use crate::pipeline::visible::become_visible;
 use crate::transform::TransformPlan;
-
-/// Between two looks at transactions that are not visible yet: commonly they are within a millisecond.
-const VISIBLE_LOOK: Duration = Duration::from_millis(2);
-
-/// How long they may stay hidden before the pipeline says so and tries again.
-const VISIBLE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Descriptions kept a table, as in [`crate::apply::targets`].
 const DESCRIPTIONS_MAX: usize = 64;
@@ -87,27 +80,16 @@ impl Rereader {
         if read(&self.source, table, &equalities, row).await? {
             return Ok(true);
         }
-        self.wait_until_visible(xids).await?;
+        let shown = become_visible(&self.source, xids).await;
+        if !shown.map_err(|error| RereadError::Unasked(error.to_string()))? {
+            return Err(RereadError::Hidden);
+        }
         read(&self.source, table, &equalities, row).await
     }
 
     fn equalities(&self, table: TableId) -> Equalities {
         let known = self.equalities.read().unwrap_or_else(PoisonError::into_inner);
         known.get(&table).cloned().unwrap_or_default()
-    }
-
-    async fn wait_until_visible(&self, xids: &[u32]) -> Result<(), RereadError> {
-        let until = Instant::now() + VISIBLE_PATIENCE;
-        loop {
-            let hidden = shapes::is_in_progress(&self.source, xids).await;
-            if !hidden.map_err(|error| RereadError::Unasked(error.to_string()))? {
-                return Ok(());
-            }
-            if Instant::now() > until {
-                return Err(RereadError::Hidden);
-            }
-            tokio::time::sleep(VISIBLE_LOOK).await;
-        }
     }
 }
 

@@ -10,7 +10,6 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
 
 use crate::apply::ApplyError;
 use crate::apply::reread::RereadError;
@@ -32,13 +31,8 @@ use crate::pipeline::drift::{Follow, Looks};
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::planner::{Planner, TablePlan};
 use crate::pipeline::reread::Rereader;
+use crate::pipeline::visible::become_visible;
 use crate::transform::TransformPlan;
-
-/// Between two looks at a transaction that is not visible yet: commonly it is within a millisecond.
-const VISIBLE_LOOK: Duration = Duration::from_millis(2);
-
-/// How long a transaction may stay hidden before the pipeline says so and tries again.
-const VISIBLE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Source names by table, for whoever counts. Filled as tables appear.
 #[derive(Clone, Debug, Default)]
@@ -304,22 +298,15 @@ impl StreamTables {
         Ok(Resolution::Known(Arc::new(self.follow(table, &record, plan))))
     }
 
-    /// The stream brings a transaction as soon as its commit is in the WAL. Others see it a moment
-    /// later, or much later where it waits for a synchronous standby. A catalog without what it did
-    /// to the table would be older than the description, and all is judged as if it were younger.
+    /// A catalog without what the transaction did to the table would be older than the description, and
+    /// all is judged as if it were younger.
     async fn wait_until_visible(&self, table: &Arc<Table>) -> Result<(), PipelineError> {
-        let until = Instant::now() + VISIBLE_PATIENCE;
-        loop {
-            let hidden = shapes::is_in_progress(self.planner.source(), &[self.xid]).await;
-            if !hidden.map_err(PipelineError::catalog(Side::Source))? {
-                return Ok(());
-            }
-            if Instant::now() > until {
-                let message = "was described by a transaction whose commit the source does not show yet: does it wait for a synchronous standby?";
-                return Err(schema_error(&table.name, message.to_owned()));
-            }
-            tokio::time::sleep(VISIBLE_LOOK).await;
+        let shown = become_visible(self.planner.source(), &[self.xid]).await;
+        if shown.map_err(PipelineError::catalog(Side::Source))? {
+            return Ok(());
         }
+        let message = "was described by a transaction whose commit the source does not show yet: does it wait for a synchronous standby?";
+        Err(schema_error(&table.name, message.to_owned()))
     }
 
     /// The record of the table's name, or else of the table under another name; none for one that is
