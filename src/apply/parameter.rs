@@ -1,9 +1,9 @@
-//! A value's wire bytes as a statement's parameter, as they are.
+//! A value's wire bytes as a statement's parameter, and as a result, as they are.
 
 use std::error::Error;
 
-use bytes::BytesMut;
-use tokio_postgres::types::{Format, IsNull, ToSql, Type};
+use bytes::{Bytes, BytesMut};
+use tokio_postgres::types::{Format, FromSql, IsNull, ToSql, Type};
 
 use crate::model::row::Value;
 
@@ -42,5 +42,19 @@ impl ToSql for WireValue<'_> {
         out: &mut BytesMut,
     ) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
         self.to_sql(ty, out)
+    }
+}
+
+/// A result's bytes, whatever its type.
+#[derive(Debug)]
+pub struct RawBytes(pub Bytes);
+
+impl<'a> FromSql<'a> for RawBytes {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<RawBytes, Box<dyn Error + Sync + Send>> {
+        Ok(RawBytes(Bytes::copy_from_slice(raw)))
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
     }
 }

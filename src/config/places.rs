@@ -70,6 +70,11 @@ impl Places {
         self.at(&Path::of(&["table"]).index(index).key("key"))
     }
 
+    /// The place of a `[[table]]`'s filter.
+    pub fn table_filter(&self, index: usize) -> String {
+        self.at(&Path::of(&["table"]).index(index).key("where"))
+    }
+
     fn at(&self, path: &Path) -> String {
         let key = path.to_string();
         match self.0.get(&key) {

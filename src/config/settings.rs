@@ -166,6 +166,8 @@ pub struct TableSettings {
     /// `None`: columns not named pass, but where the table [`is_masked`](Self::is_masked), a
     /// column that is new at the source halts before any of its values leaves our memory.
     pub unlisted: Option<Unlisted>,
+    /// SQL row filter over the source row (`where`).
+    pub filter: Option<String>,
     pub columns: Vec<ColumnSettings>,
 }
 
@@ -194,6 +196,8 @@ pub enum Step {
     Value(String),
     Null,
     Hash(Hash),
+    /// An SQL expression over the source row.
+    Sql(String),
 }
 
 #[derive(Clone, Debug)]
@@ -208,8 +212,14 @@ impl TableSettings {
     pub fn is_masked(&self) -> bool {
         self.columns.iter().flat_map(|column| &column.steps).any(|step| match step {
             Step::Drop | Step::Null | Step::Hash(_) => true,
-            Step::Value(_) => false,
+            Step::Value(_) | Step::Sql(_) => false,
         })
+    }
+
+    /// Whether the server has to compute anything for the table's rows.
+    pub fn has_expressions(&self) -> bool {
+        let is_sql = |step: &Step| matches!(step, Step::Sql(_));
+        self.filter.is_some() || self.columns.iter().any(|column| column.steps.iter().any(is_sql))
     }
 
     /// Whether a column that is new at the source, and not named here, halts the pipeline.

@@ -229,7 +229,7 @@ impl Attempt<'_> {
         if let Some((publications, stage)) = stage {
             self.forget_passed(held, &records).await?;
             let watch = published.watch(context, held, records.clone());
-            let planner = planner(records);
+            let planner = planner(records).await?;
             self.building(held, &planner).ensure_partitions(&held.destination).await?;
             let (stage, beside) = (Some(stage), None);
             let start =
@@ -251,7 +251,7 @@ impl Attempt<'_> {
             };
             let beside = Some(Box::new(beside::Beside::new(context, basis).await?));
             let watch = published.watch(context, held, records.clone());
-            let planner = planner(records);
+            let planner = planner(records).await?;
             self.building(held, &planner).ensure_partitions(&held.destination).await?;
             let publications = published.publications;
             let stage = None;
@@ -261,7 +261,7 @@ impl Attempt<'_> {
         }
         let has_copied = !pending.is_empty();
         if has_copied {
-            let planner = planner(records);
+            let planner = planner(records).await?;
             let copied =
                 self.copy(held, look, (applied_lsn, first_point), &published, &planner, &pending);
             if Box::pin(copied).await? == CopyEnd::Shutdown {
@@ -273,7 +273,7 @@ impl Attempt<'_> {
             point.release().await;
         }
         checkpoint_requests::finish_taken(&held.destination, &context.checkpoint).await?;
-        let copied = planner(held.records(context).await?);
+        let copied = planner(held.records(context).await?).await?;
         let building = self.building(held, &copied);
         building.ensure_partitions(&held.destination).await?;
         building.settle_foreign_keys().await?;
@@ -284,7 +284,7 @@ impl Attempt<'_> {
         // The records say now what is finished; whoever writes one writes it whole.
         let records = held.records(context).await?;
         let watch = published.watch(context, held, records.clone());
-        let planner = planner(records);
+        let planner = planner(records).await?;
         let publications = published.publications;
         // A copy that was cut off has moved the position on its way. What it read of the slot on that
         // way is confirmed, and is not sent again.
@@ -447,22 +447,17 @@ impl Held {
         Ok(tables::read_all(&self.destination, &sql.schema, &sql.pipeline).await?)
     }
 
-    fn planner(
+    async fn planner(
         &self,
         context: &Context,
         selection: &Selection,
         has_replica_role: bool,
         records: Vec<TableRecord>,
-    ) -> Planner {
-        let mut planner = Planner::new(
-            Arc::clone(&context.settings),
-            Arc::clone(&self.source),
-            Arc::clone(&self.destination),
-            !has_replica_role,
-        );
-        planner.set_source_tables(&selection.tables);
+    ) -> Result<Planner, PipelineError> {
+        let mut planner = Planner::new(context, &self.source, &self.destination, !has_replica_role);
+        planner.set_source_tables(&selection.tables).await?;
         planner.set_records(records);
-        planner
+        Ok(planner)
     }
 }
 

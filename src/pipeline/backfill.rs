@@ -328,13 +328,10 @@ impl Backfill<'_> {
             .await
             .map_err(PipelineError::query(Side::Source, "taking the snapshot"))?;
         let pending = pending::described_again(&held.source, &look.pending).await?;
-        let mut planner = Planner::new(
-            Arc::clone(&context.settings),
-            Arc::clone(&held.source),
-            Arc::clone(&held.destination),
-            !look.has_replica_role,
-        );
-        planner.set_source_tables(&look.tables);
+        let mut planner =
+            Planner::new(context, &held.source, &held.destination, !look.has_replica_role)
+                .for_copy_only();
+        planner.set_source_tables(&look.tables).await?;
         planner.set_records(records);
         let preparation = Preparation {
             context,

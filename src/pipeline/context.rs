@@ -12,6 +12,7 @@ use crate::model::finding::Side;
 use crate::pg::client::{self, Client};
 use crate::pg::dial::Endpoint;
 use crate::pipeline::error::PipelineError;
+use crate::pipeline::expressions::Calculator;
 use crate::pipeline::status::{Board, BoardOptions};
 use crate::wire::{Hold, Mode, Session};
 
@@ -32,6 +33,7 @@ pub struct Context {
     established: Arc<AtomicBool>,
     /// The slot holds more WAL than it may, and shall go.
     pub too_much_wal: CancellationToken,
+    pub calculator: Calculator,
     /// Held by the copy worker that has a large row in hand.
     large_turn: Arc<Semaphore>,
 }
@@ -54,8 +56,10 @@ impl Context {
         let established = Arc::default();
         let large_turn = Arc::new(Semaphore::new(1));
         let too_much_wal = CancellationToken::new();
+        let calculator = Calculator::new(source.clone());
         Context {
             settings,
+            calculator,
             board,
             source,
             destination,

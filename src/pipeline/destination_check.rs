@@ -51,6 +51,7 @@ pub async fn findings(
 ) -> Result<Vec<Finding>, PipelineError> {
     let failed = || PipelineError::catalog(Side::Destination);
     let settings = &context.settings;
+    planner.examine(subject.tables).await?;
     let names: Vec<QualifiedName> =
         subject.tables.iter().map(|table| settings.destination_name(&table.name)).collect();
     let existing = catalog::tables(destination, TableFilter::Names(&names)).await;

@@ -203,12 +203,7 @@ impl Look {
             let findings = closed_state_findings(destination, schema, facts).await;
             return findings.map_err(PipelineError::catalog(Side::Destination));
         }
-        let mut planner = Planner::new(
-            Arc::clone(&context.settings),
-            Arc::clone(source),
-            Arc::clone(destination),
-            !self.has_replica_role,
-        );
+        let mut planner = Planner::new(context, source, destination, !self.has_replica_role);
         planner.set_records(self.records.clone());
         let subject = destination_check::Subject {
             source_facts: &self.source_facts,

@@ -18,6 +18,7 @@ pub mod copy;
 pub mod destination_check;
 pub mod drift;
 pub mod error;
+pub mod expressions;
 pub mod foreign_keys;
 pub mod lease;
 pub mod lineage;

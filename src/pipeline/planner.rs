@@ -4,12 +4,12 @@
 //! from RELATION messages): both get the same transform plan and the same target.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::apply::mapping::{Mapping, MappingError};
 use crate::apply::target::{Circumstances, Target};
 use crate::checkpoint::tables::TableRecord;
-use crate::config::settings::Settings;
+use crate::config::settings::{Settings, TableSettings};
 use crate::model::finding::Side;
 use crate::model::table::{Column, Table, TableId};
 use crate::pg::catalog::{self, ColumnInfo, Generated, TableFilter, TableInfo};
@@ -17,9 +17,13 @@ use crate::pg::client::Client;
 use crate::pg::ident::QualifiedName;
 use crate::pg::oid::{self, Oid};
 use crate::pipeline::chosen_key;
+use crate::pipeline::context::Context;
 use crate::pipeline::error::PipelineError;
+use crate::pipeline::expressions::Calculator;
 use crate::pipeline::reread::Equalities;
-use crate::transform::{PlanError, PlanInput, TransformPlan, TypeFacts};
+use crate::transform::{
+    Answer, PlanError, PlanInput, Question, TransformPlan, TypeFacts, Unusable,
+};
 
 /// A planned table.
 #[derive(Debug)]
@@ -54,19 +58,27 @@ pub struct Planner {
     source_tables: HashMap<TableId, TableInfo>,
     records: HashMap<QualifiedName, TableRecord>,
     keeps_order: bool,
+    calculator: Calculator,
+    /// What the server says of the expressions of the tables looked at so far.
+    answers: Mutex<HashMap<Question, Result<Answer, Unusable>>>,
+    filters_copy_only: bool,
 }
 
 impl Planner {
     /// `keeps_order`: the destination's role may not set the replica role, so that foreign keys are
     /// checked while we write.
     pub fn new(
-        settings: Arc<Settings>,
-        source: Arc<Client>,
-        destination: Arc<Client>,
+        context: &Context,
+        source: &Arc<Client>,
+        destination: &Arc<Client>,
         keeps_order: bool,
     ) -> Planner {
+        let (source, destination) = (Arc::clone(source), Arc::clone(destination));
         Planner {
-            settings,
+            settings: Arc::clone(&context.settings),
+            calculator: context.calculator.clone(),
+            answers: Mutex::default(),
+            filters_copy_only: false,
             source,
             destination,
             source_tables: HashMap::new(),
@@ -75,13 +87,46 @@ impl Planner {
         }
     }
 
+    pub fn calculator(&self) -> &Calculator {
+        &self.calculator
+    }
+
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    pub fn set_source_tables(&mut self, tables: &[TableInfo]) {
+    /// For a copy that no stream follows.
+    pub fn for_copy_only(self) -> Planner {
+        Planner { filters_copy_only: true, ..self }
+    }
+
+    pub async fn set_source_tables(&mut self, tables: &[TableInfo]) -> Result<(), PipelineError> {
         self.source_tables =
             tables.iter().map(|table| (TableId(table.oid), table.clone())).collect();
+        self.examine(tables).await
+    }
+
+    /// Has the server look at the tables' expressions: their transforms cannot be made before.
+    pub async fn examine(&self, tables: &[TableInfo]) -> Result<(), PipelineError> {
+        for info in tables {
+            self.examine_described(&Arc::new(describe(info)), info).await?;
+        }
+        Ok(())
+    }
+
+    async fn examine_described(
+        &self,
+        table: &Arc<Table>,
+        source_info: &TableInfo,
+    ) -> Result<(), PipelineError> {
+        let settings = self.settings.table(&table.name);
+        if !settings.is_some_and(TableSettings::has_expressions) {
+            return Ok(());
+        }
+        let questions = self.with_input(table, source_info, None, TransformPlan::questions);
+        let answers = self.calculator.examine(&questions).await?;
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).extend(answers);
+        Ok(())
     }
 
     /// The selected tables.
@@ -125,6 +170,7 @@ impl Planner {
         &self,
         tables: &[TableInfo],
     ) -> Result<Vec<Result<TablePlan, PipelineError>>, PipelineError> {
+        self.examine(tables).await?;
         let mut destinations = self.destination_tables(tables).await?;
         let plan = |table: &TableInfo| {
             let name = self.settings.destination_name(&table.name);
@@ -176,6 +222,7 @@ impl Planner {
         let name = self.settings.destination_name(&table.name);
         let destination =
             destination.into_values().next().ok_or_else(|| missing(&table.name, &name))?;
+        self.examine_described(table, &source).await?;
         let transform = self.transform(table, &source, Some(&destination))?;
         Ok(Some(Outline { source, destination, transform }))
     }
@@ -251,13 +298,14 @@ impl Planner {
         })
     }
 
-    /// The transform of a table that the destination has, or that will be created there.
-    pub fn transform(
+    /// What a plan is compiled from.
+    fn with_input<T>(
         &self,
         table: &Arc<Table>,
         source_info: &TableInfo,
         destination: Option<&TableInfo>,
-    ) -> Result<TransformPlan, PipelineError> {
+        compile: impl FnOnce(PlanInput<'_>) -> T,
+    ) -> T {
         let type_info = |oid: Oid| type_facts(&source_info.columns, oid);
         let destination_type = |column: &str| match destination {
             Some(destination) => destination.column(column).map(|column| column.type_oid),
@@ -265,15 +313,27 @@ impl Planner {
         };
         let name = self.settings.destination_name(&table.name);
         let record = self.records.get(&table.name);
-        TransformPlan::compile(PlanInput {
+        compile(PlanInput {
             settings: self.settings.table(&table.name),
             destination: &name,
             table,
             type_info: &type_info,
             destination_type: &destination_type,
             known_columns: record.map(|record| record.known_columns.as_slice()),
+            answer: &|question| self.answer(question),
+            filters_copy_only: self.filters_copy_only,
+            is_filter_published: false,
         })
-        .map_err(|errors| {
+    }
+
+    /// The transform of a table that the destination has, or that will be created there.
+    pub fn transform(
+        &self,
+        table: &Arc<Table>,
+        source_info: &TableInfo,
+        destination: Option<&TableInfo>,
+    ) -> Result<TransformPlan, PipelineError> {
+        self.with_input(table, source_info, destination, TransformPlan::compile).map_err(|errors| {
             let is_schema = errors.iter().any(|error| error.is_schema_change());
             let described = |error: &PlanError| format!("{error}. {}", error.hint());
             if is_schema {
@@ -284,9 +344,10 @@ impl Planner {
             let index = settings.tables.iter().position(|entry| entry.name == table.name);
             let placed = |error: &PlanError| match index {
                 Some(index) => {
-                    let place = match error.is_of_the_key() {
-                        true => settings.places.table_key(index),
-                        false => settings.places.column(index, &error.column),
+                    let place = match () {
+                        () if error.is_of_the_key() => settings.places.table_key(index),
+                        () if error.is_of_the_filter() => settings.places.table_filter(index),
+                        () => settings.places.column(index, &error.column),
                     };
                     format!("{place}: {}", described(error))
                 }
@@ -295,6 +356,13 @@ impl Planner {
             let lines: Vec<String> = errors.iter().map(placed).collect();
             PipelineError::Config { message: lines.join("\n") }
         })
+    }
+}
+
+impl Planner {
+    fn answer(&self, question: &Question) -> Option<Result<Answer, Unusable>> {
+        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.get(question).cloned()
     }
 }
 
@@ -334,7 +402,9 @@ pub fn map(
     // The catalog shows the present, the stream the past: a column that has another type by now is
     // taken as text.
     let described = |index| {
-        let passed = transform.passed_column(index)?;
+        let Some(passed) = transform.passed_column(index) else {
+            return transform.computed_column(index);
+        };
         source.column(&passed.name).filter(|column| column.type_oid == passed.type_oid)
     };
     let columns: Vec<Option<&ColumnInfo>> =
@@ -348,6 +418,7 @@ fn is_binary_compatible(transform: &TransformPlan, mapping: &Mapping) -> bool {
     mapping.columns.iter().filter(|column| column.is_written()).all(|column| {
         column.is_binary_compatible
             || transform.passed_column(column.value_index).is_none()
+                && transform.computed_column(column.value_index).is_none()
                 && matches!(column.destination.type_oid, oid::TEXT | oid::VARCHAR)
     })
 }

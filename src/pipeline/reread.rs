@@ -13,22 +13,21 @@
 //! until the change that gave it the key comes.
 
 use std::collections::HashMap;
-use std::error::Error;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tokio_postgres::types::{FromSql, ToSql, Type};
+use tokio_postgres::types::ToSql;
 
-use crate::apply::parameter::WireValue;
+use crate::apply::parameter::{RawBytes, WireValue};
 use crate::apply::reread::{Reread, RereadError};
 use crate::model::row::{Row, Value};
 use crate::model::table::{Table, TableId};
 use crate::pg::client::Client;
 use crate::pg::ident::identifier;
+use crate::pipeline::expressions::Calculator;
 use crate::pipeline::visible::become_visible;
-use crate::transform::TransformPlan;
+use crate::transform::{TransformError, TransformPlan};
 
 /// Descriptions kept a table, as in [`crate::apply::targets`].
 const DESCRIPTIONS_MAX: usize = 64;
@@ -37,6 +36,7 @@ const DESCRIPTIONS_MAX: usize = 64;
 #[derive(Clone, Debug)]
 pub struct Rereader {
     source: Arc<Client>,
+    calculator: Calculator,
     plans: Arc<RwLock<HashMap<TableId, Vec<Arc<TransformPlan>>>>>,
     equalities: Arc<RwLock<HashMap<TableId, Equalities>>>,
 }
@@ -45,8 +45,8 @@ pub struct Rereader {
 pub type Equalities = HashMap<String, String>;
 
 impl Rereader {
-    pub fn new(source: Arc<Client>) -> Rereader {
-        Rereader { source, plans: Arc::default(), equalities: Arc::default() }
+    pub fn new(source: Arc<Client>, calculator: Calculator) -> Rereader {
+        Rereader { source, calculator, plans: Arc::default(), equalities: Arc::default() }
     }
 
     /// Rows of this description may be asked for from now on.
@@ -106,25 +106,21 @@ impl Reread for Rereader {
             if !self.complete(plan.source_table(), &mut asked, xids).await? {
                 return Ok(None);
             }
-            let made = plan.row(asked).map_err(|error| RereadError::Value(error.to_string()))?;
+            let refused = |error: TransformError| RereadError::Value(error.to_string());
+            let inputs = plan.inputs(&asked).map_err(refused)?;
+            let is_binary = asked.values().iter().any(|value| matches!(value, Value::Binary(_)));
+            let mut made = plan.row(asked).map_err(refused)?;
+            if let Some(program) = plan.program().filter(|_| plan.lacks_computed(row)) {
+                let computed = self.calculator.compute(program, &[&inputs], is_binary).await;
+                let outcome =
+                    computed.map_err(|error| RereadError::Value(error.to_string()))?.pop();
+                made = plan.fill(made, Some(inputs), outcome).map_err(refused)?;
+            }
             let mut whole = row.clone();
             whole.fill_unchanged_from(&made);
             Ok(Some(whole))
         }
         .boxed()
-    }
-}
-
-/// A value's bytes, whatever its type.
-struct Raw(Bytes);
-
-impl<'a> FromSql<'a> for Raw {
-    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Raw, Box<dyn Error + Sync + Send>> {
-        Ok(Raw(Bytes::copy_from_slice(raw)))
-    }
-
-    fn accepts(_: &Type) -> bool {
-        true
     }
 }
 
@@ -175,11 +171,11 @@ async fn read(
         return Ok(false);
     };
     for (place, index) in missing.into_iter().enumerate() {
-        let value: Option<Raw> = found.try_get(place)?;
+        let value: Option<RawBytes> = found.try_get(place)?;
         row.values_mut()[index] = match value {
             None => Value::Null,
-            Some(Raw(bytes)) if is_binary => Value::Binary(bytes),
-            Some(Raw(bytes)) => Value::Text(bytes),
+            Some(RawBytes(bytes)) if is_binary => Value::Binary(bytes),
+            Some(RawBytes(bytes)) => Value::Text(bytes),
         };
     }
     Ok(true)

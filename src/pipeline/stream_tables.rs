@@ -29,10 +29,11 @@ use crate::pipeline::drift::judge::{first_look, judge};
 use crate::pipeline::drift::renamed::{self, RENAMED};
 use crate::pipeline::drift::{Follow, Looks};
 use crate::pipeline::error::PipelineError;
+use crate::pipeline::expressions::Calculator;
 use crate::pipeline::planner::{Planner, TablePlan};
 use crate::pipeline::reread::Rereader;
 use crate::pipeline::visible::become_visible;
-use crate::transform::TransformPlan;
+use crate::transform::{OpenChange, Outcome, Program, TransformError, TransformPlan};
 
 /// Source names by table, for whoever counts. Filled as tables appear.
 #[derive(Clone, Debug, Default)]
@@ -74,28 +75,85 @@ impl StreamTable {
     /// A new row some of whose values were not sent, and that counts: they have to be read.
     pub fn needs_values(&self, change: &RowChange, commit_lsn: Lsn) -> bool {
         let StreamTable::Followed(table) = self else { return false };
-        let is_incomplete = matches!(change, RowChange::Insert { new } if !new.is_complete());
-        is_incomplete && commit_lsn >= table.copied_lsn
+        let is_open = match change {
+            RowChange::Insert { new } => !new.is_complete(),
+            RowChange::Update { new, .. } => {
+                !new.is_complete() && table.transform.needs_reading(new)
+            }
+            RowChange::Delete { .. } => false,
+        };
+        is_open && commit_lsn >= table.copied_lsn
     }
 
-    /// The change as the destination gets it; none where it does not count.
-    pub fn take(
-        &self,
-        change: RowChange,
-        commit_lsn: Lsn,
-    ) -> Result<Option<(Change, FoldPolicy)>, PipelineError> {
+    /// The change as the destination gets it, or as far as the agent makes it; none where it does not
+    /// count.
+    pub fn take(&self, change: RowChange, commit_lsn: Lsn) -> Result<Option<Taken>, PipelineError> {
         let StreamTable::Followed(table) = self else { return Ok(None) };
         if commit_lsn < table.copied_lsn {
             return Ok(None);
         }
-        let change = table.transform.apply(change).map_err(|error| PipelineError::Data {
-            table: table.source.clone(),
-            message: error.to_string(),
-            lsn: Some(commit_lsn),
-        })?;
-        let description = Arc::clone(table.transform.table());
-        Ok(Some((Change::Row { table: description, change }, table.policy)))
+        let refused = |error: TransformError| self.data_error(&error.to_string(), commit_lsn);
+        if table.transform.program().is_some() {
+            return table.transform.open(change).map(Taken::Open).map(Some).map_err(refused);
+        }
+        let change = table.transform.apply(change).map_err(refused)?;
+        Ok(Some(table.ready(change)))
     }
+
+    /// An open change with its outcomes, as the destination gets it; none where its row is not
+    /// replicated.
+    pub fn settle(
+        &self,
+        change: OpenChange,
+        outcomes: impl Iterator<Item = Outcome>,
+        commit_lsn: Lsn,
+    ) -> Result<Option<(Change, FoldPolicy)>, PipelineError> {
+        let StreamTable::Followed(table) = self else { return Ok(None) };
+        let settled = table.transform.settle(change, outcomes);
+        let settled = settled.map_err(|error| self.data_error(&error.to_string(), commit_lsn))?;
+        Ok(settled.map(|change| table.row(change)))
+    }
+
+    pub fn followed(&self) -> Option<&Followed> {
+        match self {
+            StreamTable::Followed(table) => Some(table),
+            StreamTable::Ignored | StreamTable::Copied { .. } => None,
+        }
+    }
+
+    /// A row of the table did not go through its transform.
+    pub fn data_error(&self, message: &str, commit_lsn: Lsn) -> PipelineError {
+        let table = self.followed().map(|table| table.source.clone());
+        PipelineError::Data {
+            table: table.unwrap_or_else(|| QualifiedName::new("", "")),
+            message: message.to_owned(),
+            lsn: Some(commit_lsn),
+        }
+    }
+}
+
+impl Followed {
+    pub fn program(&self) -> Option<&Arc<Program>> {
+        self.transform.program()
+    }
+
+    fn row(&self, change: RowChange) -> (Change, FoldPolicy) {
+        let table = Arc::clone(self.transform.table());
+        (Change::Row { table, change }, self.policy)
+    }
+
+    fn ready(&self, change: RowChange) -> Taken {
+        let (change, policy) = self.row(change);
+        Taken::Ready(change, policy)
+    }
+}
+
+/// A change that counts.
+#[derive(Debug)]
+pub enum Taken {
+    Ready(Change, FoldPolicy),
+    /// The source has to compute something of it.
+    Open(OpenChange),
 }
 
 /// What a TRUNCATE becomes.
@@ -191,6 +249,11 @@ impl StreamTables {
     pub fn begin(&mut self, begin: Begin) {
         self.first_commit_lsn.get_or_insert(begin.commit_lsn);
         self.xid = begin.xid;
+    }
+
+    /// What computes, and whether values of the stream are in binary.
+    pub fn calculation(&self) -> (Calculator, bool) {
+        (self.planner.calculator().clone(), self.is_binary)
     }
 
     pub fn names(&self) -> SourceNames {
@@ -354,12 +417,19 @@ impl StreamTables {
     pub async fn complete(
         &self,
         table: &Arc<Table>,
-        change: RowChange,
+        mut change: RowChange,
     ) -> Result<Option<RowChange>, PipelineError> {
-        let RowChange::Insert { mut new } = change else { return Ok(Some(change)) };
-        let is_there = self.rereader.complete(table, &mut new, &[self.xid]).await;
+        let (RowChange::Insert { new } | RowChange::Update { new, .. }) = &mut change else {
+            return Ok(Some(change));
+        };
+        let is_there = self.rereader.complete(table, new, &[self.xid]).await;
         let is_there = is_there.map_err(|error| reread_error(&table.name, error))?;
-        Ok(is_there.then_some(RowChange::Insert { new }))
+        Ok(match (is_there, change) {
+            (true, change) => Some(change),
+            // What becomes of its new key is in the stream; nothing else says that the old one is gone.
+            (false, RowChange::Update { old: Some(old), .. }) => Some(RowChange::Delete { old }),
+            (false, _) => None,
+        })
     }
 
     /// What a TRUNCATE of tables that are all known becomes.

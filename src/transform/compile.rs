@@ -5,13 +5,19 @@
 //!
 //! **Invariant:** a plan keeps every key column, with values that differ where the source's do.
 
+mod expressions;
+
+pub(super) use expressions::is_at_source;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::constant::Constant;
 use super::error::{PlanError, Refusal};
+use super::expression::{Answer, Question, Unusable};
 use super::hash::HashStep;
 use super::plan::{Action, Output, Shape, TransformPlan};
+use super::program::Program;
 use super::text_form::{TextForm, TypeFacts};
 use crate::config::settings::{ColumnSettings, Step, TableSettings, Unlisted};
 use crate::model::table::{Column, Table};
@@ -38,15 +44,22 @@ pub struct PlanInput<'a> {
     /// The source columns at the first copy; `None` before it. A column that is not among them
     /// halts a table with masked columns that has no `unlisted`.
     pub known_columns: Option<&'a [String]>,
+    /// What the server says of an expression; `None` where it was not asked.
+    pub answer: &'a dyn Fn(&Question) -> Option<Result<Answer, Unusable>>,
+    /// No stream follows the copy: `where` runs at the source, where it may see every column.
+    pub filters_copy_only: bool,
+    /// The publication has the filter, so that what comes by the stream has passed it.
+    pub is_filter_published: bool,
 }
 
 impl TransformPlan {
     pub fn compile(input: PlanInput<'_>) -> Result<TransformPlan, Vec<PlanError>> {
         let table = keyed(input)?;
         let input = PlanInput { table: &table, ..input };
-        let mut compiler = Compiler { input, planned: Vec::new(), errors: Vec::new() };
+        let mut compiler = Compiler::new(input);
         compiler.source_columns();
         compiler.destination_columns();
+        compiler.filter();
         compiler.check_names();
         if compiler.errors.is_empty() { Ok(compiler.finish()) } else { Err(compiler.errors) }
     }
@@ -79,6 +92,7 @@ fn keyed(input: PlanInput<'_>) -> Result<Arc<Table>, Vec<PlanError>> {
 struct Compiler<'a> {
     input: PlanInput<'a>,
     planned: Vec<Planned>,
+    program: Program,
     errors: Vec<PlanError>,
 }
 
@@ -91,6 +105,10 @@ struct Planned {
 }
 
 impl<'a> Compiler<'a> {
+    fn new(input: PlanInput<'a>) -> Compiler<'a> {
+        Compiler { input, planned: Vec::new(), program: Program::empty(), errors: Vec::new() }
+    }
+
     fn source_columns(&mut self) {
         let table = Arc::clone(self.input.table);
         for (index, column) in table.columns.iter().enumerate() {
@@ -98,6 +116,14 @@ impl<'a> Compiler<'a> {
             if !self.is_kept(column, settings) {
                 if table.key.contains(&index) {
                     self.refuse(&column.name, Refusal::DroppedKey);
+                }
+                continue;
+            }
+            if let Some(settings) = settings
+                && self.computed(settings).is_some()
+            {
+                if table.key.contains(&index) {
+                    self.refuse(&column.name, Refusal::ComputedKey);
                 }
                 continue;
             }
@@ -121,7 +147,7 @@ impl<'a> Compiler<'a> {
                 Action::Hash(..) => (column.type_oid, column.type_modifier) = (oid::TEXT, -1),
                 Action::Constant(_) | Action::Pass => {}
             }
-            let output = Output { source: Some(index), action };
+            let output = Output { source: Some(index), computed: None, action };
             self.planned.push(Planned { source_name, output, column });
         }
     }
@@ -132,6 +158,10 @@ impl<'a> Compiler<'a> {
         let Some(settings) = self.input.settings else { return };
         for named in &settings.columns {
             if self.input.table.column_index(&named.name).is_some() {
+                continue;
+            }
+            if matches!(named.steps.first(), Some(Step::Sql(_))) {
+                self.computed(named);
                 continue;
             }
             if !matches!(named.steps.first(), Some(Step::Value(_))) {
@@ -151,7 +181,7 @@ impl<'a> Compiler<'a> {
                         is_identity: false,
                     };
                     let source_name = named.name.clone();
-                    let output = Output { source: None, action };
+                    let output = Output { source: None, computed: None, action };
                     self.planned.push(Planned { source_name, output, column });
                 }
                 Err(refusal) => self.refuse(&named.name, refusal),
@@ -219,6 +249,7 @@ impl<'a> Compiler<'a> {
                     Action::Hash(form, vec![HashStep::compile(hash)?])
                 }
                 (Step::Drop, _) => return Err(Refusal::DropAndMore),
+                (Step::Sql(_), _) => return Err(Refusal::SecondExpression),
             };
         }
         Ok(action)
@@ -266,7 +297,13 @@ impl<'a> Compiler<'a> {
         };
         let hidden_key: Vec<usize> = source.key.iter().copied().filter(is_made).collect();
         let shape = shape(&source, &outputs);
-        TransformPlan { source, table, outputs, shape, hidden_key }
+        let mut program = self.program;
+        if self.input.is_filter_published || self.input.filters_copy_only {
+            program.filter = None;
+        }
+        let program = (!program.is_empty()).then(|| Arc::new(program));
+        let filter = self.input.settings.and_then(|settings| settings.filter.clone());
+        TransformPlan { source, table, outputs, shape, hidden_key, filter, program }
     }
 
     fn settings_of(&self, column: &str) -> Option<&'a ColumnSettings> {

@@ -7,11 +7,13 @@
 //! as `"column"::text`: the server makes the text form itself, and the rows carry it in either
 //! format.
 
+use super::compile::is_at_source;
 use super::constant::Constant;
 use super::error::TransformError;
 use super::plan::{Action, Output, TransformPlan, hash};
+use super::program::{Inputs, Outcome};
 use super::text_form::TextForm;
-use crate::model::row::{Row, Value};
+use crate::model::row::Value;
 use crate::pg::ident::{identifier, literal};
 
 /// One column of the copy, in the destination's order.
@@ -32,12 +34,33 @@ impl TransformPlan {
             source_sql: self.source_sql(output),
             destination_name: column.name.clone(),
             step_needed: matches!(output.action, Action::Hash(..)),
-            is_bare: matches!(output.action, Action::Pass),
+            is_bare: output.computed.is_none() && matches!(output.action, Action::Pass),
         };
         self.outputs.iter().zip(&self.table.columns).map(column).collect()
     }
 
+    /// What is selected behind the columns, because expressions read it in another form than the source
+    /// has it: then all of them are computed apart ([`TransformPlan::copy_inputs`]).
+    pub fn copy_input_columns(&self) -> Vec<String> {
+        let inputs = self.program.iter().filter(|_| self.copy_computes());
+        let inputs = inputs.flat_map(|program| &program.inputs);
+        inputs.map(|input| identifier(&self.source.columns[input.source].name)).collect()
+    }
+
+    /// Whether an expression stands in the SELECT, where its names have to be found.
+    pub fn copy_has_expressions(&self) -> bool {
+        self.filter.is_some() || self.program.is_some() && !self.copy_computes()
+    }
+
+    /// The condition on the rows that are read.
+    pub fn copy_filter(&self) -> Option<&str> {
+        self.filter.as_deref()
+    }
+
     fn source_sql(&self, output: &Output) -> String {
+        if let Some(computed) = output.computed {
+            return self.computed_sql(computed, &output.action);
+        }
         let name = || {
             let source = output.source.expect("only a constant has no source column");
             identifier(&self.source.columns[source].name)
@@ -53,39 +76,83 @@ impl TransformPlan {
         }
     }
 
-    /// Whether the copy's rows have to go through [`TransformPlan::copy_row`]; where not, its bytes
+    fn computed_sql(&self, computed: usize, action: &Action) -> String {
+        let expression = self.program.as_ref().map(|program| &program.columns[computed]);
+        match expression.filter(|_| !self.copy_computes()) {
+            // On lines of its own: it may end in a comment.
+            Some(expression) if matches!(action, Action::Pass) => {
+                format!("(\n{}\n)", expression.sql)
+            }
+            Some(expression) => format!("(\n{}\n)::pg_catalog.text", expression.sql),
+            None => "NULL::pg_catalog.text".to_owned(),
+        }
+    }
+
+    /// Whether expressions are computed apart from the SELECT: one reads what the agent makes.
+    pub fn copy_computes(&self) -> bool {
+        let program = self.program.as_ref();
+        program.is_some_and(|program| !program.columns.iter().all(|e| is_at_source(program, e)))
+    }
+
+    /// Whether the copy's rows have to go through [`TransformPlan::copy_value`]; where not, its bytes
     /// may pass as they are.
     pub fn copy_needs_decode(&self) -> bool {
-        self.outputs.iter().any(|output| matches!(output.action, Action::Hash(..)))
+        self.copy_computes()
+            || self.outputs.iter().any(|output| matches!(output.action, Action::Hash(..)))
     }
 
-    /// Whether the copy has to run in text, because a constant is parsed by the destination's type.
+    /// Whether the copy has to run in text, because a constant is parsed by the destination's type, or a
+    /// step reads a value's text.
     pub fn copy_needs_text(&self) -> bool {
-        self.outputs.iter().any(|output| match &output.action {
+        let is_parsed = |output: &Output| match &output.action {
             Action::Constant(constant) => constant.needs_text(),
             Action::Pass | Action::Hash(..) => false,
-        })
-    }
-
-    /// One row of the copy, in the order of [`TransformPlan::copy_columns`].
-    pub fn copy_row(&self, mut row: Row) -> Result<Row, TransformError> {
-        self.check_width(&row, self.outputs.len())?;
-        for index in 0..self.outputs.len() {
-            let slot = &mut row.values_mut()[index];
-            let value = std::mem::replace(slot, Value::Null);
-            *slot = self.copy_value(index, value)?;
-        }
-        Ok(row)
+        };
+        let computed = self.outputs.iter().filter(|output| output.computed.is_some());
+        let inputs = self.program.iter().flat_map(|program| &program.inputs);
+        self.outputs.iter().any(is_parsed)
+            || self.copy_computes()
+                && (computed.into_iter().any(|output| output.action.reads_text())
+                    || inputs.into_iter().any(|input| input.action.reads_text()))
     }
 
     /// One value of the copy: `index` is its place in [`TransformPlan::copy_columns`].
     pub fn copy_value(&self, index: usize, value: Value) -> Result<Value, TransformError> {
-        match &self.outputs[index].action {
+        let output = &self.outputs[index];
+        match &output.action {
             // The server has made the text form, and text has one form in text and binary.
-            Action::Hash(_, steps) => {
+            Action::Hash(_, steps) if output.computed.is_none() || !self.copy_computes() => {
                 hash(TextForm::Verbatim, steps, value).map_err(|cause| self.no_text(index, cause))
             }
-            Action::Pass | Action::Constant(_) => Ok(value),
+            Action::Hash(..) | Action::Pass | Action::Constant(_) => Ok(value),
         }
+    }
+
+    /// What expressions read of one row of the copy: the values behind its columns.
+    pub fn copy_inputs(
+        &self,
+        values: Vec<Value>,
+        is_binary: bool,
+    ) -> Result<Inputs, TransformError> {
+        let inputs = self.program.iter().flat_map(|program| &program.inputs);
+        let values = values.into_iter().zip(inputs).map(|(value, input)| {
+            let name = || self.source.columns[input.source].name.clone();
+            input.action.make(value, is_binary).map_err(|cause| self.no_text_of(name(), cause))
+        });
+        Ok(Inputs(values.collect::<Result<_, _>>()?))
+    }
+
+    /// The value of output `index` of a row of the copy whose expressions are computed apart; none where
+    /// an expression does not make it.
+    pub fn copy_computed(
+        &self,
+        index: usize,
+        outcome: &Outcome,
+        is_binary: bool,
+    ) -> Result<Option<Value>, TransformError> {
+        let output = &self.outputs[index];
+        let Some(computed) = output.computed else { return Ok(None) };
+        let made = output.action.make(outcome.values[computed].clone(), is_binary);
+        made.map(Some).map_err(|cause| self.no_text(index, cause))
     }
 }

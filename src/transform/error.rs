@@ -1,18 +1,27 @@
 //! Why a table's settings give no plan, and why a row did not go through one.
 
+use super::expression::Unusable;
 use crate::pg::ident::QualifiedName;
 
 /// One reason why a table's settings do not fit the table. They are reported all at once.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-#[error("column \"{column}\" of table {}: {refusal}", table.sql())]
+#[error("{} of table {}: {refusal}", subject(column), table.sql())]
 pub struct PlanError {
     /// The source's name.
     pub table: QualifiedName,
+    /// Empty for the table's `where`.
     pub column: String,
     pub refusal: Refusal,
 }
 
-/// What is wrong with one column.
+fn subject(column: &str) -> String {
+    match column {
+        "" => "where".to_owned(),
+        column => format!("column \"{column}\""),
+    }
+}
+
+/// What is wrong with one column, or with the filter.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Refusal {
     #[error("is named in the configuration but does not exist at the source")]
@@ -45,6 +54,18 @@ pub enum Refusal {
     ZeroByte,
     #[error("cannot be hashed: {0}")]
     NoTextForm(&'static str),
+    #[error("{0}")]
+    Expression(Unusable),
+    #[error("{0}")]
+    Filter(Box<Refusal>),
+    #[error("has two expressions")]
+    SecondExpression,
+    #[error("identifies the table's rows and cannot be an expression's value")]
+    ComputedKey,
+    #[error("reads column \"{0}\", which is masked: its own value must not leave the source")]
+    ReadsMasked(String),
+    #[error("its expression was not put to the server (a defect of the agent's)")]
+    Unasked,
 }
 
 impl PlanError {
@@ -57,6 +78,11 @@ impl PlanError {
     /// Whether it is about `key`, rather than about the column's steps.
     pub fn is_of_the_key(&self) -> bool {
         matches!(self.refusal, Refusal::AbsentKey | Refusal::GoneKey)
+    }
+
+    /// Whether it is about `where`.
+    pub fn is_of_the_filter(&self) -> bool {
+        matches!(self.refusal, Refusal::Filter(_))
     }
 
     /// What an operator can do about it.
@@ -80,6 +106,22 @@ impl PlanError {
             Refusal::EmptyHashKey => "Give the hash a secret key.",
             Refusal::ZeroByte => "Remove the zero byte from the value.",
             Refusal::NoTextForm(_) => "Drop the column, set it to NULL or give it a value.",
+            Refusal::Expression(_) => {
+                "An expression reads the source's columns by their bare names, and calls immutable or \
+                 stable functions."
+            }
+            Refusal::Filter(ref refusal) => match **refusal {
+                Refusal::ReadsMasked(_) => "Filter by another column, or take the mask away.",
+                _ => {
+                    "A filter is a boolean expression over the source's columns, by their bare names."
+                }
+            },
+            Refusal::SecondExpression => "Write one expression that does both.",
+            Refusal::ComputedKey => "Rename, hash or fake the column instead.",
+            Refusal::ReadsMasked(_) => {
+                "Mask the column before its expression, or leave the column out of the other one."
+            }
+            Refusal::Unasked => "Report it.",
         }
     }
 }

@@ -52,6 +52,12 @@ pub fn fingerprint(settings: Option<&TableSettings>, destination: &QualifiedName
             names.iter().for_each(|name| canonical.part(name));
         });
     }
+    if let Some(filter) = settings.and_then(|table| table.filter.as_ref()) {
+        key(&mut whole, "where".to_owned(), &|canonical| {
+            canonical.part("where");
+            canonical.part(filter);
+        });
+    }
     if let Some(table) = settings {
         let mut columns: Vec<&ColumnSettings> = table.columns.iter().collect();
         columns.sort_unstable_by(|a, b| a.name.cmp(&b.name));
@@ -125,6 +131,10 @@ impl Canonical {
             match step {
                 Step::Drop => self.part("drop"),
                 Step::Null => self.part("null"),
+                Step::Sql(sql) => {
+                    self.part("sql");
+                    self.part(sql);
+                }
                 Step::Value(text) => {
                     self.part("value");
                     self.part(text);

@@ -17,6 +17,7 @@ pub(crate) fn table_settings(
         create_tables: None,
         key: None,
         unlisted,
+        filter: None,
         columns,
     }
 }

@@ -20,16 +20,22 @@ mod compile;
 mod constant;
 mod copy;
 mod error;
+mod expression;
 mod fingerprint;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod hash;
+mod open;
 mod plan;
+mod program;
 mod text_form;
 
 pub use compile::PlanInput;
 pub use copy::CopyColumn;
 pub use error::{PlanError, Refusal, TransformError};
+pub use expression::{Answer, Purpose, Question, ShapeError, Unusable, check_shape};
 pub use fingerprint::{changed_keys, fingerprint};
+pub use open::OpenChange;
 pub use plan::TransformPlan;
+pub use program::{Inputs, Outcome, Program};
 pub use text_form::TypeFacts;

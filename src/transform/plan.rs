@@ -6,10 +6,12 @@ use std::sync::Arc;
 use super::constant::Constant;
 use super::error::TransformError;
 use super::hash::HashStep;
+use super::program::Program;
 use super::text_form::{NoText, TextForm};
 use crate::model::change::{OldRow, RowChange};
 use crate::model::row::{Row, Value};
 use crate::model::table::{Column, Table};
+use crate::pg::catalog::ColumnInfo;
 
 /// What one table's rows go through. Compiled once per description of the table
 /// ([`super::compile`]); shared by the copy and the tail.
@@ -24,13 +26,21 @@ pub struct TransformPlan {
     /// something was not sent carries their own values behind its last column, where nobody writes them
     /// from: it can be asked for at the source by nothing else.
     pub(super) hidden_key: Vec<usize>,
+    /// SQL that a row of the source's has to pass.
+    pub(super) filter: Option<String>,
+    /// What the server computes for rows of the stream.
+    pub(super) program: Option<Arc<Program>>,
 }
 
 /// Where one destination column comes from.
 #[derive(Clone, Debug)]
 pub(super) struct Output {
-    /// Position of the source column; `None` for a column that only the destination has.
+    /// Position of the source column; `None` for a column that only the destination has, and for one
+    /// that is computed.
     pub(super) source: Option<usize>,
+    /// Position among the program's columns.
+    pub(super) computed: Option<usize>,
+    /// What happens to the source column's value, or to the computed one.
     pub(super) action: Action,
 }
 
@@ -53,11 +63,36 @@ pub(super) enum Shape {
     Rebuilt,
 }
 
+impl Action {
+    /// Whether it cannot be made of a value in binary.
+    pub(super) fn reads_text(&self) -> bool {
+        match self {
+            Action::Hash(form, _) => !form.reads_binary(),
+            Action::Constant(constant) => constant.needs_text(),
+            Action::Pass => false,
+        }
+    }
+
+    /// The value that comes out, in the form (text or binary) of its row.
+    pub(super) fn make(&self, value: Value, is_binary: bool) -> Result<Value, NoText> {
+        match self {
+            Action::Pass => Ok(value),
+            Action::Constant(constant) => Ok(constant.value(is_binary)),
+            Action::Hash(form, steps) => hash(*form, steps, value),
+        }
+    }
+}
+
 impl TransformPlan {
     /// Whether rows go through as they are. Names may differ all the same: the description that
     /// goes with the rows is [`TransformPlan::table`], always.
     pub fn is_identity(&self) -> bool {
         self.shape == Shape::Same
+    }
+
+    /// What the server has to compute for the table's rows.
+    pub fn program(&self) -> Option<&Arc<Program>> {
+        self.program.as_ref()
     }
 
     /// The table as the destination sees it: its name, its columns' names and types, the key's new
@@ -79,7 +114,16 @@ impl TransformPlan {
         Some(&self.source.columns[source])
     }
 
-    /// The source's column that output `index` is made from; none for a constant.
+    /// The expression's values that output `index` is, as they come from the server: described as a
+    /// column's without a name.
+    pub fn computed_column(&self, index: usize) -> Option<&ColumnInfo> {
+        let output = &self.outputs[index];
+        let computed = output.computed.filter(|_| matches!(output.action, Action::Pass))?;
+        Some(&self.program.as_ref()?.columns[computed].result)
+    }
+
+    /// The source's column that output `index` is made from; none for a constant, and for what is
+    /// computed.
     pub fn origin_column(&self, index: usize) -> Option<&Column> {
         self.outputs[index].source.map(|source| &self.source.columns[source])
     }
@@ -90,8 +134,13 @@ impl TransformPlan {
             Action::Constant(_) => None,
             Action::Pass | Action::Hash(..) => output.source,
         };
-        let indexes = self.outputs.iter().filter_map(used);
-        indexes.map(|index| self.source.columns[index].name.as_str()).collect()
+        let mut indexes: Vec<usize> = self.outputs.iter().filter_map(used).collect();
+        if let Some(program) = &self.program {
+            indexes.extend(program.inputs.iter().map(|input| input.source));
+        }
+        indexes.sort_unstable();
+        indexes.dedup();
+        indexes.into_iter().map(|index| self.source.columns[index].name.as_str()).collect()
     }
 
     /// Whether the change stream has to run in text for this table.
@@ -111,7 +160,16 @@ impl TransformPlan {
             }
             _ => None,
         };
-        self.outputs.iter().zip(columns).filter_map(reason).collect()
+        let mut reasons: Vec<String> =
+            self.outputs.iter().zip(columns).filter_map(reason).collect();
+        let inputs = self.program.iter().flat_map(|program| &program.inputs);
+        reasons.extend(inputs.filter(|input| input.action.reads_text()).map(|input| {
+            let name = &self.source.columns[input.source].name;
+            format!(
+                "an expression reads column \"{name}\" as its steps leave it, and they read text"
+            )
+        }));
+        reasons
     }
 
     /// One change of the tail. Old rows go the same way as new ones.
@@ -181,8 +239,17 @@ impl TransformPlan {
     pub fn unsent(&self, row: &Row) -> Row {
         let mut values = vec![Value::Null; self.source.columns.len()];
         for (output, value) in self.outputs.iter().zip(row.values()) {
-            if let (Some(source), true) = (output.source, value.is_unchanged()) {
+            if !value.is_unchanged() {
+                continue;
+            }
+            if let Some(source) = output.source {
                 values[source] = Value::Unchanged;
+            }
+            // All are computed at once, so that none is computed from a NULL that is none.
+            if let (Some(program), Some(_)) = (&self.program, output.computed) {
+                for input in &program.inputs {
+                    values[input.source] = Value::Unchanged;
+                }
             }
         }
         for &key in &self.source.key {
@@ -203,12 +270,11 @@ impl TransformPlan {
     }
 
     fn value(&self, index: usize, value: Value, is_binary: bool) -> Result<Value, TransformError> {
-        match &self.outputs[index].action {
-            Action::Pass => Ok(value),
-            Action::Constant(constant) => Ok(constant.value(is_binary)),
-            Action::Hash(form, steps) => {
-                hash(*form, steps, value).map_err(|cause| self.no_text(index, cause))
-            }
+        let output = &self.outputs[index];
+        match output.computed {
+            // Its value is on its way.
+            Some(_) => Ok(Value::Null),
+            None => output.action.make(value, is_binary).map_err(|c| self.no_text(index, c)),
         }
     }
 
@@ -221,9 +287,11 @@ impl TransformPlan {
     }
 
     pub(super) fn no_text(&self, index: usize, cause: NoText) -> TransformError {
+        self.no_text_of(self.table.columns[index].name.clone(), cause)
+    }
+
+    pub(super) fn no_text_of(&self, column: String, cause: NoText) -> TransformError {
         let table = self.source.name.clone();
-        let source = self.outputs[index].source.expect("a hash has a source column");
-        let column = self.source.columns[source].name.clone();
         match cause {
             NoText::Malformed(form) => TransformError::Malformed { table, column, form },
             NoText::Binary => TransformError::NeedsText { table, column },

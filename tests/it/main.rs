@@ -84,6 +84,8 @@ mod toast;
 mod tour;
 /// Column steps, the same in the copy and in the tail.
 mod transform;
+/// Expressions, filters, shapes: what becomes of rows on their way.
+mod transforms;
 /// TRUNCATE among other changes.
 mod truncate;
 /// Values of every type, exactly.

@@ -153,7 +153,7 @@ const BROKEN: &[(&str, &str, &str)] = &[
     ("[destination]\non_error = ‸\"dead-letter\"", "destination.on_error", "not yet: "),
     ("[snapshot]\nmax_rate = ‸\"1MiB\"", "snapshot.max_rate", "not yet: "),
     ("[apply]\nlanes = ‸2", "apply.lanes", "not yet: "),
-    ("[[table]]\nname = \"public.a\"\nwhere = ‸\"x\"", "table[0].where", "not yet: row filters"),
+    ("[[table]]\nname = \"public.a\"\nwhere = ‸\" \"", "table[0].where", "the expression is empty"),
     ("[[table]]\nname = \"public.a\"\nkey = ‸[]", "table[0].key", "a key without columns"),
     (
         "[[table]]\nname = \"public.a\"\nkey = [\"x\", ‸\"x\"]",
@@ -172,9 +172,9 @@ const BROKEN: &[(&str, &str, &str)] = &[
         "not yet: ",
     ),
     (
-        "[[table]]\nname = \"public.a\"\n[table.columns]\nx = { sql = ‸\"x + 1\" }",
+        "[[table]]\nname = \"public.a\"\n[table.columns]\nx = { sql = ‸\"\" }",
         "table[0].columns.x.sql",
-        "not yet: the step \"sql\"",
+        "the expression is empty",
     ),
     (
         "[[table]]\nname = \"public.a\"\n[table.columns]\nx = [{ lower = ‸true }]",
@@ -229,7 +229,7 @@ fn every_broken_file_names_place_key_and_reason() {
 #[test]
 fn all_errors_come_at_once_and_in_order() {
     let text = "pipeline = \"a b\"\ninclude = [\"x\"]\nextra = 1\n[source]\nslot = \"A\"\n\
-                [apply]\nlanes = 0\n[[table]]\nname = \"public.a\"\nwhere = \"x\"\n";
+                [apply]\nlanes = 0\n[[table]]\nname = \"public.a\"\nwhere = \"\"\n";
     let errors = Case::new(text).load().expect_err("broken");
     let keys: Vec<&str> = errors.iter().map(|error| error.key.as_str()).collect();
     let expected = [

@@ -22,7 +22,7 @@ pub(super) const STEP_KINDS: [StepKind; 11] = [
     ("trim", false, |step| step.trim.is_some()),
     ("json_drop", false, |step| step.json_drop.is_some()),
     ("fake", false, |step| step.fake.is_some()),
-    ("sql", false, |step| step.sql.is_some()),
+    ("sql", true, |step| step.sql.is_some()),
 ];
 
 /// The steps of a column with their places.
@@ -119,6 +119,9 @@ impl Check<'_> {
         }
         if step.null.is_some() {
             return Some(Step::Null);
+        }
+        if step.sql.is_some() {
+            return self.expression(step.sql.as_deref(), &path.key("sql")).map(Step::Sql);
         }
         if let Some(value) = &step.value {
             return Some(Step::Value(text(value)));

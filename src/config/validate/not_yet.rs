@@ -57,9 +57,6 @@ impl Check<'_> {
     }
 
     fn refuse_in_table(&mut self, table: &TableFile, path: &Path) {
-        if table.filter.is_some() {
-            self.not_yet(&path.key("where"), "row filters are not built");
-        }
         self.refuse_on_delete(table.on_delete.as_deref(), &path.key("on_delete"));
         self.refuse_dead_letter(path, table.on_error);
         let columns_path = path.key("columns");

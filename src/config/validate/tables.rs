@@ -47,8 +47,20 @@ impl Check<'_> {
                 UnlistedFile::Drop => Unlisted::Drop,
                 UnlistedFile::Fail => Unlisted::Fail,
             }),
+            filter: self.expression(entry.filter.as_deref(), &path.key("where")),
             columns,
         })
+    }
+
+    /// An SQL expression. That it is one only the server can say.
+    pub(super) fn expression(&mut self, sql: Option<&str>, path: &Path) -> Option<String> {
+        let sql = sql?;
+        if sql.trim().is_empty() {
+            let problem = self.problems.value(path, "the expression is empty");
+            problem.hint("Write an SQL expression over the table's columns, or leave it out.");
+            return None;
+        }
+        Some(sql.to_owned())
     }
 
     fn key(&mut self, columns: Option<&[String]>, path: &Path) -> Option<Vec<String>> {

@@ -44,7 +44,7 @@ pub use slots::{
 pub use table_info::{
     ColumnInfo, Generated, Identity, IndexInfo, Leaf, RelationKind, SequenceInfo, TableInfo,
 };
-pub use tables::{TableFilter, has_rows, table_by_oid, tables, tables_with_rows};
+pub use tables::{TableFilter, has_rows, result_type, table_by_oid, tables, tables_with_rows};
 
 /// `relreplident`: what the source sends of the old row on update and delete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

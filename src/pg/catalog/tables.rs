@@ -147,16 +147,31 @@ async fn read_columns(client: &Client, oids: &[Oid]) -> Result<ByTable<ColumnInf
     const QUESTION: &str = "its columns";
     let rows = query(client, QUESTION, include_str!("columns.sql"), &[&oids]).await?;
     let mut columns: ByTable<ColumnInfo> = HashMap::new();
-    let mut types: Vec<Oid> = Vec::new();
     for row in &rows {
         let (table, column) = column(row, QUESTION)?;
-        types.extend([column.type_oid, column.leaf.type_oid]);
         columns.entry(table).or_default().push(column);
     }
+    know_types(client, columns.values_mut().flatten().collect()).await?;
+    Ok(columns)
+}
+
+/// A type's values, described as a column's without a name; none for a type that no column has.
+pub async fn result_type(client: &Client, oid: Oid) -> Result<Option<ColumnInfo>, CatalogError> {
+    const QUESTION: &str = "an expression's type";
+    let rows = query(client, QUESTION, include_str!("result_type.sql"), &[&oid]).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    let (_, mut column) = column(row, QUESTION)?;
+    know_types(client, vec![&mut column]).await?;
+    Ok(Some(column))
+}
+
+async fn know_types(client: &Client, columns: Vec<&mut ColumnInfo>) -> Result<(), CatalogError> {
+    let mut types: Vec<Oid> =
+        columns.iter().flat_map(|column| [column.type_oid, column.leaf.type_oid]).collect();
     types.sort_unstable();
     types.dedup();
     let forms = read_types(client, &types).await?;
-    for column in columns.values_mut().flatten() {
+    for column in columns {
         if let Some(form) = forms.get(&column.type_oid) {
             column.has_binary = form.has_binary;
             column.has_money = form.has_money;
@@ -167,7 +182,7 @@ async fn read_columns(client: &Client, oids: &[Oid]) -> Result<ByTable<ColumnInf
             column.leaf.shape.clone_from(&form.shape);
         }
     }
-    Ok(columns)
+    Ok(())
 }
 
 fn column(row: &Row, question: &'static str) -> Result<(Oid, ColumnInfo), CatalogError> {

@@ -114,12 +114,12 @@ impl Beside {
     pub(super) async fn run(&self, stop: &CancellationToken) -> Result<BesideEnd, PipelineError> {
         let records = self.records().await?;
         let mut planner = Planner::new(
-            Arc::clone(&self.context.settings),
-            Arc::clone(&self.source),
-            Arc::clone(&self.destination),
+            &self.context,
+            &self.source,
+            &self.destination,
             !self.authority.has_replica_role,
         );
-        planner.set_source_tables(&self.tables);
+        planner.set_source_tables(&self.tables).await?;
         planner.set_records(records);
         let copying = Copying {
             context: &self.context,

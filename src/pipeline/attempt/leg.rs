@@ -131,13 +131,9 @@ impl Leg<'_> {
     async fn planner(&self) -> Result<Planner, PipelineError> {
         let sql = &self.context.checkpoint;
         let records = tables::read_all(self.destination, &sql.schema, &sql.pipeline).await?;
-        let mut planner = Planner::new(
-            Arc::clone(&self.context.settings),
-            Arc::clone(self.source),
-            Arc::clone(self.destination),
-            !self.has_replica_role,
-        );
-        planner.set_source_tables(self.tables);
+        let mut planner =
+            Planner::new(self.context, self.source, self.destination, !self.has_replica_role);
+        planner.set_source_tables(self.tables).await?;
         planner.set_records(records);
         Ok(planner)
     }
@@ -186,7 +182,7 @@ impl Leg<'_> {
         let targets = Targets::default();
         let writer = context.writing_client("apply", self.has_replica_role).await?;
         let cancel = writer.cancel_handle();
-        let rereader = Rereader::new(Arc::clone(self.source));
+        let rereader = Rereader::new(Arc::clone(self.source), context.calculator.clone());
         let applier = Applier::new(
             writer,
             is_binary,

@@ -115,7 +115,7 @@ impl Attempt<'_> {
         let tail = Tail::start(replication, slot, tail_start, &options, keys).await?;
         failpoint::hit(failpoint::STREAM_STARTED).await;
         let targets = Targets::default();
-        let rereader = Rereader::new(Arc::clone(&held.source));
+        let rereader = Rereader::new(Arc::clone(&held.source), context.calculator.clone());
         let writer = context.writing_client("apply", look.has_replica_role).await?;
         let cancel = writer.cancel_handle();
         let applier = Applier::new(

@@ -177,12 +177,8 @@ impl Look {
             return Ok(());
         }
         let mut findings = self.source_findings(source).await?;
-        let mut planner = Planner::new(
-            Arc::clone(&context.settings),
-            Arc::clone(source),
-            Arc::clone(destination),
-            !self.has_replica_role,
-        );
+        let mut planner =
+            Planner::new(context, source, destination, !self.has_replica_role).for_copy_only();
         planner.set_records(self.records.clone());
         let subject = Subject {
             source_facts: &self.source_facts,

@@ -6,7 +6,7 @@ use crate::apply::add_column::{NewColumn, type_names};
 use crate::model::finding::Side;
 use crate::pg::catalog::{self, Generated, TableInfo, present, structure as rows};
 use crate::pg::client::Client;
-use crate::pg::oid::Oid;
+use crate::pg::oid::{self, Oid};
 use crate::pipeline::context::Context;
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::planner::{Planner, describe};
@@ -92,6 +92,21 @@ fn output_columns(source: &TableInfo, transform: &TransformPlan) -> Vec<OutputCo
     for (index, column) in description.columns.iter().enumerate() {
         let origin = transform.origin_column(index).and_then(|c| source.column(&c.name));
         let passed = transform.passed_column(index).and(origin);
+        if let Some(computed) = transform.computed_column(index) {
+            columns.push(OutputColumn {
+                name: column.name.clone(),
+                source_name: None,
+                // A type that users made may be nobody else's in the table, and be missing there.
+                type_name: match oid::is_built_in(computed.type_oid) {
+                    true => computed.type_name.clone(),
+                    false => "text".to_owned(),
+                },
+                not_null: false,
+                is_untransformed: false,
+                is_distinct: false,
+            });
+            continue;
+        }
         columns.push(match (passed, origin) {
             (Some(info), _) => OutputColumn { name: column.name.clone(), ..untransformed(info) },
             (None, origin) => OutputColumn {

@@ -35,11 +35,9 @@ pub(super) fn job(info: &TableInfo, step: Step, plan: TablePlan, rows: Rows) -> 
     let target = &plan.target;
     let columns = plan.transform.copy_columns();
     // The COPY's columns are the target's: what the destination generates itself is left out.
-    let select: Vec<String> = target
-        .columns
-        .iter()
-        .map(|column| columns[column.value_index].source_sql.clone())
-        .collect();
+    let outputs: Vec<usize> = target.columns.iter().map(|column| column.value_index).collect();
+    let select = outputs.iter().map(|&index| columns[index].source_sql.clone());
+    let select: Vec<String> = select.chain(plan.transform.copy_input_columns()).collect();
     let is_plain = columns.iter().all(|column| column.is_bare)
         && !info.columns.iter().any(|column| column.is_published_generated);
     let name = target.name.sql();
@@ -49,12 +47,12 @@ pub(super) fn job(info: &TableInfo, step: Step, plan: TablePlan, rows: Rows) -> 
         columns: select.clone(),
         is_plain,
         is_binary,
-        filter: info.row_filters.get(&part.oid).cloned(),
+        filter: both(info.row_filters.get(&part.oid), plan.transform.copy_filter()),
     };
     let by_key = |part: &Part, keys: &String| {
         let plan = out(part);
-        let filter = plan.filter.map_or_else(|| keys.clone(), |is| format!("({is}) AND {keys}"));
-        (CopyOutPlan { filter: Some(filter), ..plan }, part.oid, vec![Chunk::WHOLE])
+        let filter = both(plan.filter.as_ref(), Some(keys));
+        (CopyOutPlan { filter, ..plan }, part.oid, vec![Chunk::WHOLE])
     };
     let keyed: Vec<_> =
         parts.iter().flat_map(|part| keys.iter().map(move |keys| by_key(part, keys))).collect();
@@ -74,6 +72,7 @@ pub(super) fn job(info: &TableInfo, step: Step, plan: TablePlan, rows: Rows) -> 
         bytes,
         level,
         transform: Arc::clone(&plan.transform),
+        outputs,
         parts: heaps.into_iter().chain(keyed).collect(),
         heap_count,
         copy_in_sql,
@@ -81,6 +80,16 @@ pub(super) fn job(info: &TableInfo, step: Step, plan: TablePlan, rows: Rows) -> 
         is_binary,
         is_resumed: step.filling == Filling::Resume,
         builds,
+    }
+}
+
+/// Rows for which both are true. On lines of their own: an expression may end in a comment.
+fn both(one: Option<&String>, other: Option<&str>) -> Option<String> {
+    let conditions: Vec<&str> = one.map(String::as_str).into_iter().chain(other).collect();
+    match conditions.as_slice() {
+        [] => None,
+        [single] => Some(format!("{single}\n")),
+        _ => Some(format!("({}\n)", conditions.join("\n) AND ("))),
     }
 }
 

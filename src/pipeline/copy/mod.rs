@@ -58,6 +58,8 @@ pub struct CopyJob {
     /// Loaded once all tables of lower levels are.
     pub level: usize,
     pub transform: Arc<TransformPlan>,
+    /// Which of the transform's columns are selected, in order: what the destination generates is not.
+    pub outputs: Vec<usize>,
     /// Relations to read: the table, or the leaves of a partitioned one, each with its chunks.
     pub parts: Vec<(CopyOutPlan, u32, Vec<Chunk>)>,
     /// So many of them are heaps, chunk by chunk; those behind are rows of all over a heap, by key.

@@ -119,6 +119,7 @@ impl Preparation<'_> {
         tables: &[TableInfo],
         start: Start<'_>,
     ) -> Result<Vec<CopyJob>, PipelineError> {
+        self.planner.examine(tables).await?;
         self.remove_unfinished_keys(tables).await?;
         let mut present = self.planner.destination_tables(tables).await?;
         let mut with_rows = self.with_rows(tables, &present).await?;

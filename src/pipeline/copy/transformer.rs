@@ -1,4 +1,8 @@
 //! Rows of a copy through a table's transform: COPY frames in, COPY data out.
+//!
+//! Expressions are part of the SELECT, and their values come with the rows. Where one reads a column in
+//! its masked form, which only the agent makes, the rows are gathered and the source is asked for many at
+//! once ([`crate::pipeline::expressions`]).
 
 use bytes::{Bytes, BytesMut};
 
@@ -8,10 +12,18 @@ use crate::model::finding::Side;
 use crate::model::row::{Row, Value};
 use crate::pg::copy_format::{self, BinaryReader, RowPieces, TextReader};
 use crate::pipeline::error::PipelineError;
+use crate::pipeline::expressions::{Calculator, ComputeError};
+use crate::transform::Inputs;
 use crate::wire::{CopyIn, frame};
 
 /// Transformed rows leave in pieces of this size: few writes, little memory.
 const PIECE_BYTES: usize = 128 * 1024;
+
+/// Rows that wait for their expressions: as many as keep several questions on their way.
+const GATHERED_MAX: usize = 2048;
+
+/// Bytes of such rows.
+const GATHERED_BYTES_MAX: usize = 1 << 20;
 
 enum Reader {
     Binary(BinaryReader),
@@ -23,18 +35,23 @@ pub(super) struct Transformer<'a> {
     job: &'a CopyJob,
     reader: Reader,
     out: BytesMut,
+    calculator: Option<&'a Calculator>,
+    gathered: Vec<(Vec<Value>, Inputs)>,
+    gathered_bytes: usize,
 }
 
 impl<'a> Transformer<'a> {
-    pub(super) fn new(job: &'a CopyJob) -> Transformer<'a> {
+    pub(super) fn new(job: &'a CopyJob, calculator: &'a Calculator) -> Transformer<'a> {
         let mut out = BytesMut::with_capacity(PIECE_BYTES * 2);
+        let input_count = job.transform.copy_input_columns().len();
         let reader = if job.is_binary {
             out.extend_from_slice(copy_format::HEADER);
             Reader::Binary(BinaryReader::new())
         } else {
-            Reader::Text(TextReader::new(job.transform.copy_columns().len()))
+            Reader::Text(TextReader::new(job.outputs.len() + input_count))
         };
-        Transformer { job, reader, out }
+        let calculator = job.transform.copy_computes().then_some(calculator);
+        Transformer { job, reader, out, calculator, gathered: Vec::new(), gathered_bytes: 0 }
     }
 
     pub(super) async fn pass(
@@ -48,17 +65,14 @@ impl<'a> Transformer<'a> {
                 Reader::Binary(reader) => reader.push(payload),
                 Reader::Text(reader) => reader.push(payload),
             }
-            while let Some(row) = self.next_row()? {
-                self.write(row, copy_in).await?;
-                if self.out.len() >= PIECE_BYTES {
-                    self.send(copy_in).await?;
-                }
+            while let Some(values) = self.next_row()? {
+                self.take(values, copy_in).await?;
             }
         }
         Ok(())
     }
 
-    fn next_row(&mut self) -> Result<Option<Row>, PipelineError> {
+    fn next_row(&mut self) -> Result<Option<Vec<Value>>, PipelineError> {
         let row = match &mut self.reader {
             Reader::Binary(reader) => reader.next_row(),
             Reader::Text(reader) => reader.next_row(),
@@ -70,11 +84,67 @@ impl<'a> Transformer<'a> {
             Some(bytes) => Value::Text(bytes),
         };
         let row = row.map_err(|error| self.data_error(&error))?;
-        Ok(row.map(|values| Row::new(values.into_iter().map(value).collect())))
+        Ok(row.map(|values| values.into_iter().map(value).collect()))
     }
 
-    async fn write(&mut self, row: Row, copy_in: &mut CopyIn<'_>) -> Result<(), PipelineError> {
-        let row = self.job.transform.copy_row(row).map_err(|error| self.data_error(&error))?;
+    async fn take(
+        &mut self,
+        mut values: Vec<Value>,
+        copy_in: &mut CopyIn<'_>,
+    ) -> Result<(), PipelineError> {
+        let transform = &self.job.transform;
+        if values.len() < self.job.outputs.len() {
+            return Err(self.data_error(&"a row has fewer values than were selected"));
+        }
+        let behind = values.split_off(self.job.outputs.len());
+        for (value, &index) in values.iter_mut().zip(&self.job.outputs) {
+            let made = transform.copy_value(index, std::mem::replace(value, Value::Null));
+            *value = made.map_err(|error| self.data_error(&error))?;
+        }
+        if self.calculator.is_none() {
+            return self.write(&Row::new(values), copy_in).await;
+        }
+        let inputs = transform.copy_inputs(behind, self.job.is_binary);
+        let inputs = inputs.map_err(|error| self.data_error(&error))?;
+        let payload: usize = values.iter().filter_map(Value::bytes).map(Bytes::len).sum();
+        self.gathered_bytes += payload + inputs.memory_bytes();
+        self.gathered.push((values, inputs));
+        match self.gathered.len() >= GATHERED_MAX || self.gathered_bytes >= GATHERED_BYTES_MAX {
+            true => self.compute(copy_in).await,
+            false => Ok(()),
+        }
+    }
+
+    /// Has the gathered rows' expressions computed, and writes the rows.
+    async fn compute(&mut self, copy_in: &mut CopyIn<'_>) -> Result<(), PipelineError> {
+        let transform = &self.job.transform;
+        let (Some(calculator), Some(program)) = (self.calculator, transform.program()) else {
+            return Ok(());
+        };
+        let gathered = std::mem::take(&mut self.gathered);
+        self.gathered_bytes = 0;
+        if gathered.is_empty() {
+            return Ok(());
+        }
+        let rows: Vec<&Inputs> = gathered.iter().map(|(_, inputs)| inputs).collect();
+        let outcomes = calculator.compute(program, &rows, self.job.is_binary).await;
+        let outcomes = outcomes.map_err(|error| match error {
+            ComputeError::Row { message, .. } => self.data_error(&message),
+            ComputeError::Pipeline(error) => error,
+        })?;
+        for ((mut values, _), outcome) in gathered.into_iter().zip(outcomes) {
+            for (value, &index) in values.iter_mut().zip(&self.job.outputs) {
+                let computed = transform.copy_computed(index, &outcome, self.job.is_binary);
+                if let Some(computed) = computed.map_err(|error| self.data_error(&error))? {
+                    *value = computed;
+                }
+            }
+            self.write(&Row::new(values), copy_in).await?;
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self, row: &Row, copy_in: &mut CopyIn<'_>) -> Result<(), PipelineError> {
         if row.memory_bytes() >= LARGE_ROW_BYTES {
             let pieces = RowPieces::new(self.job.is_binary, row.values());
             let mut pieces = pieces.map_err(|error| self.data_error(&error))?;
@@ -88,7 +158,11 @@ impl<'a> Transformer<'a> {
         } else {
             copy_format::encode_text_row(&mut self.out, row.values())
         };
-        written.map_err(|error| self.data_error(&error))
+        written.map_err(|error| self.data_error(&error))?;
+        match self.out.len() >= PIECE_BYTES {
+            true => self.send(copy_in).await,
+            false => Ok(()),
+        }
     }
 
     async fn send(&mut self, copy_in: &mut CopyIn<'_>) -> Result<(), PipelineError> {
@@ -98,6 +172,7 @@ impl<'a> Transformer<'a> {
     }
 
     pub(super) async fn finish(mut self, copy_in: &mut CopyIn<'_>) -> Result<(), PipelineError> {
+        self.compute(copy_in).await?;
         let finished = match &self.reader {
             Reader::Binary(reader) => reader.finish(),
             Reader::Text(reader) => reader.finish(),

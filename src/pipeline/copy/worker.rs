@@ -189,7 +189,11 @@ impl Worker {
         let source = source.expect("connected before it works");
         let destination = self.destination.as_mut().expect("connected before it works");
         let guard = shared.context.checkpoint.guarded_begin_text(shared.authority.epoch);
-        let out_sql = format!("{}; {}", shared.import_sql, plan.sql(chunk.chunk));
+        let names = match job.transform.copy_has_expressions() {
+            true => format!("{}; ", shared.context.calculator.local_path().await?),
+            false => String::new(),
+        };
+        let out_sql = format!("{}; {names}{}", shared.import_sql, plan.sql(chunk.chunk));
         let in_sql = format!("{guard}; {}", job.copy_in_sql);
         let (copy_out, copy_in) =
             tokio::join!(source.copy_out(&out_sql), destination.copy_in(&in_sql));
@@ -272,7 +276,9 @@ async fn pump(
     // no more rows are shown than there are.
     let mut held_back = u64::from(job.is_binary);
     let mut shown_count = 0;
-    let mut transformer = job.transform.copy_needs_decode().then(|| Transformer::new(job));
+    let calculator = &shared.context.calculator;
+    let mut transformer =
+        job.transform.copy_needs_decode().then(|| Transformer::new(job, calculator));
     while let Some(frames) = copy_out.next_frames().await.map_err(reading())? {
         let (frame_count, bytes) = (copy_out.frame_count() as u64, frames.len() as u64);
         byte_count += bytes;

@@ -16,6 +16,7 @@
 
 mod applier;
 mod held;
+mod intake;
 mod mirror;
 pub mod past;
 mod progress;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::batch::{Batcher, Limits};
+use crate::batch::Limits;
 use crate::failpoint;
 use crate::model::change::{Change, Op, RowChange, TailEvent};
 use crate::model::table::Table;
@@ -18,6 +18,7 @@ use crate::pipeline::error::PipelineError;
 use crate::pipeline::status::{Board, ConflictKind, State, TableState};
 use crate::pipeline::stream::applier::{ApplierTask, Work};
 use crate::pipeline::stream::held::Held;
+use crate::pipeline::stream::intake::Intake;
 use crate::pipeline::stream::past::Past;
 use crate::pipeline::stream::progress::ProgressReader;
 use crate::pipeline::stream_tables::{Resolution, Restart, StreamTable, StreamTables};
@@ -82,7 +83,7 @@ pub struct Reader {
     /// What the source sent again has been compared with what was applied. Until then nothing is
     /// confirmed to it.
     is_past_checked: bool,
-    batcher: Batcher,
+    intake: Intake,
     board: Board,
     links: Links,
     idle_rule: IdleRule,
@@ -110,13 +111,15 @@ impl Reader {
         board: Board,
         links: Links,
     ) -> Reader {
+        let (calculator, is_binary) = tables.calculation();
+        let intake = Intake::new(limits, calculator, is_binary);
         Reader {
             tail,
             tables,
             goal,
             is_streaming: false,
             is_past_checked: false,
-            batcher: Batcher::new(limits),
+            intake,
             board,
             links,
             idle_rule: IdleRule::new(),
@@ -148,7 +151,7 @@ impl Reader {
             // What came before our own failure is applied, so that the position stands right
             // before the transaction that cannot be.
             Err(error) if error.is_about_data() => {
-                self.batcher.close();
+                self.intake.batcher_mut().close();
                 self.drain(grace, &mut applier).await?;
                 Err(error)
             }
@@ -160,7 +163,7 @@ impl Reader {
                 failpoint::hit(failpoint::DRAIN_BEGUN).await;
                 if matches!(end, ReaderEnd::Restart(_) | ReaderEnd::CaughtUp) {
                     // As above: the next stream begins right before the transaction in hand.
-                    self.batcher.close();
+                    self.intake.batcher_mut().close();
                 }
                 if !self.drain(grace, &mut applier).await? {
                     return Ok(ReaderEnd::CutOff);
@@ -202,7 +205,7 @@ impl Reader {
                 }
                 // Nothing to read at this moment: an idle applier gets what there is.
                 () = std::future::ready(()), if can_read && !is_behind && self.can_hand_over() => {
-                    self.batcher.close();
+                    self.intake.batcher_mut().close();
                 }
                 () = tokio::time::sleep_until(deadline.into()) => self.ask_if_waiting().await?,
             }
@@ -234,7 +237,7 @@ impl Reader {
     }
 
     fn can_hand_over(&self) -> bool {
-        self.is_applier_ready && self.batcher.has_ready()
+        self.is_applier_ready && self.intake.batcher().has_ready()
     }
 
     /// Gives the applier the next closed batch, one that is due, or an idle position.
@@ -242,10 +245,10 @@ impl Reader {
         if !self.is_applier_ready {
             return;
         }
-        if !self.batcher.has_closed() && self.batch_due().is_some_and(|due| due <= now) {
-            self.batcher.close();
+        if !self.intake.batcher().has_closed() && self.batch_due().is_some_and(|due| due <= now) {
+            self.intake.batcher_mut().close();
         }
-        let work = match self.batcher.next_closed() {
+        let work = match self.intake.batcher_mut().next_closed() {
             Some(batch) => Work::Batch(batch),
             None => match self.idle_rule.due(self.in_flight(), now) {
                 Some(lsn) => Work::Idle(lsn),
@@ -270,11 +273,11 @@ impl Reader {
     /// Whether there is room for more: a batch that waits, or a large value that is being applied,
     /// is waited for. What is received is never too much by itself: it could not be applied else.
     fn can_read(&self) -> bool {
-        if self.batcher.has_closed() {
+        if self.intake.batcher().has_closed() {
             return false;
         }
         let is_applying = self.links.progress.borrow().finished_count < self.sent_count;
-        let held_bytes = self.batcher.memory_bytes() as u64 + self.sent_bytes;
+        let held_bytes = self.intake.batcher().memory_bytes() as u64 + self.sent_bytes;
         !is_applying || self.sent_bytes == 0 || held_bytes <= self.queue_capacity_bytes
     }
 
@@ -286,7 +289,7 @@ impl Reader {
 
     /// When the open batch must leave. With a backlog the delay gives way to the other limits.
     fn batch_due(&self) -> Option<Instant> {
-        let due = self.batcher.due()?;
+        let due = self.intake.batcher().due()?;
         Some(if self.is_behind() { due + BACKLOG_DELAY } else { due })
     }
 
@@ -295,7 +298,7 @@ impl Reader {
         InFlight {
             applied_lsn: positions.applied_lsn,
             is_busy: positions.finished_count < self.sent_count
-                || !self.batcher.is_empty()
+                || !self.intake.is_empty()
                 || self.tail.in_transaction(),
         }
     }
@@ -347,9 +350,21 @@ impl Reader {
 
     /// Takes an event, and those that came with it.
     async fn take_turn(&mut self, first: TailEvent) -> Result<(), PipelineError> {
+        let taken = self.take_events(first).await;
+        // Also before an error: what came before it is applied.
+        self.settle().await?;
+        taken?;
+        self.board.received(self.tail.received_lsn(), self.tail.take_received_bytes());
+        self.wal_end_polled = self.board.wal_end().unwrap_or(Lsn::ZERO);
+        self.board.message_received(PgTimestamp::now());
+        Ok(())
+    }
+
+    async fn take_events(&mut self, first: TailEvent) -> Result<(), PipelineError> {
         self.take(first).await?;
         for _ in 0..EVENTS_PER_TURN {
-            if self.batcher.has_closed() || self.end.is_some() {
+            let is_enough = self.intake.batcher().has_closed() || self.intake.is_full();
+            if is_enough || self.end.is_some() {
                 break;
             }
             match self.tail.try_next()? {
@@ -357,10 +372,19 @@ impl Reader {
                 None => break,
             }
         }
-        self.board.received(self.tail.received_lsn(), self.tail.take_received_bytes());
-        self.wal_end_polled = self.board.wal_end().unwrap_or(Lsn::ZERO);
-        self.board.message_received(PgTimestamp::now());
         Ok(())
+    }
+
+    /// What waits to be computed is computed. The source must not miss us meanwhile.
+    async fn settle(&mut self) -> Result<(), PipelineError> {
+        if !self.intake.is_open() {
+            return Ok(());
+        }
+        tokio::select! {
+            biased;
+            settled = self.intake.settle() => settled,
+            never = self.tail.keep_alive() => match never? {},
+        }
     }
 
     async fn take(&mut self, event: TailEvent) -> Result<(), PipelineError> {
@@ -374,14 +398,12 @@ impl Reader {
                 }
                 self.commit_lsn = begin.commit_lsn;
                 self.tables.begin(begin);
-                self.batcher.begin(begin);
+                self.intake.begin(begin);
             }
             TailEvent::Change(change) => self.take_change(change).await?,
             TailEvent::Commit(commit) => {
-                self.batcher.commit(commit, Instant::now());
-                if commit.commit_lsn <= self.goal.alone_until {
-                    self.batcher.close();
-                }
+                let is_alone = commit.commit_lsn <= self.goal.alone_until;
+                self.intake.commit(commit, is_alone);
             }
             TailEvent::Keepalive { wal_end, reply_requested } => {
                 if wal_end >= self.goal.past.resume_lsn {
@@ -408,9 +430,9 @@ impl Reader {
                         None => return Ok(()),
                     },
                 };
-                if let Some((change, policy)) = stream_table.take(change, self.commit_lsn)? {
+                if let Some(taken) = stream_table.take(change, self.commit_lsn)? {
                     let held_bytes = self.held.keep(READ_BYTES as u64);
-                    self.batcher.push_holding(change, policy, held_bytes);
+                    self.intake.take_row(&stream_table, taken, held_bytes, self.commit_lsn);
                 }
             }
             Change::Truncate(truncate) => {
@@ -424,7 +446,7 @@ impl Reader {
                     self.board.rows(table, Op::Truncate, 1);
                 }
                 if let Some((change, policy)) = truncated.change {
-                    self.batcher.push(change, policy);
+                    self.intake.push(change, policy);
                 }
             }
         }
@@ -469,7 +491,7 @@ impl Reader {
     }
 
     fn show_queue(&self) {
-        self.board.queue(self.batcher.memory_bytes() as u64, self.queue_capacity_bytes);
+        self.board.queue(self.intake.batcher().memory_bytes() as u64, self.queue_capacity_bytes);
     }
 
     /// Hands over what is closed and waits until the applier and the mirror are done with it. False
@@ -488,7 +510,7 @@ impl Reader {
                     self.tail.set_flushed(positions.flushed_lsn);
                 }
                 let is_done = positions.finished_count >= self.sent_count
-                    && !self.batcher.has_closed()
+                    && !self.intake.batcher().has_closed()
                     && positions.flushed_lsn >= positions.applied_lsn;
                 if is_done {
                     return Ok(true);
@@ -525,7 +547,7 @@ impl Reader {
 
     fn hand_over_closed(&mut self) {
         if self.is_applier_ready
-            && let Some(batch) = self.batcher.next_closed()
+            && let Some(batch) = self.intake.batcher_mut().next_closed()
         {
             self.send(Work::Batch(batch));
         }

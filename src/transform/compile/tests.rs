@@ -43,6 +43,9 @@ fn compile_known(
         type_info: &|_| None,
         destination_type: &|name| (name == "region").then_some(oid::TEXT),
         known_columns,
+        answer: &|_| None,
+        filters_copy_only: false,
+        is_filter_published: false,
     })
 }
 
@@ -72,6 +75,9 @@ fn without_settings_only_the_name_changes() {
         type_info: &|_| None,
         destination_type: &|_| None,
         known_columns: None,
+        answer: &|_| None,
+        filters_copy_only: false,
+        is_filter_published: false,
     })
     .expect("compiles");
     assert!(plan.is_identity() && !plan.copy_needs_decode() && !plan.needs_text_stream());

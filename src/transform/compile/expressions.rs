@@ -1,0 +1,203 @@
+//! The expressions of a table: what is to be asked of the server about them, and the program that they
+//! become.
+
+use super::{Compiler, PlanInput, Planned};
+use crate::config::settings::{ColumnSettings, Step};
+use crate::model::table::Column;
+use crate::pg::oid::{self, Oid};
+use crate::transform::error::Refusal;
+use crate::transform::expression::{Answer, Purpose, Question};
+use crate::transform::plan::{Action, Output, TransformPlan};
+use crate::transform::program::{Expression, Input, Program};
+
+/// A column's steps around its expression.
+pub(super) struct Around<'a> {
+    pub(super) before: &'a [Step],
+    pub(super) sql: &'a str,
+    pub(super) after: &'a [Step],
+}
+
+pub(super) fn around(steps: &[Step]) -> Option<Around<'_>> {
+    let at = steps.iter().position(|step| matches!(step, Step::Sql(_)))?;
+    let Step::Sql(sql) = &steps[at] else { return None };
+    Some(Around { before: &steps[..at], sql, after: &steps[at + 1..] })
+}
+
+impl TransformPlan {
+    /// Everything that has to be asked of the server before the table's plan can be compiled.
+    pub fn questions(input: PlanInput<'_>) -> Vec<Question> {
+        let Some(settings) = input.settings else { return Vec::new() };
+        let compiler = Compiler::new(input);
+        let columns = settings.columns.iter().filter_map(|column| {
+            let around = around(&column.steps)?;
+            Some(compiler.question(
+                Purpose::Column,
+                around.sql,
+                Some((&column.name, around.before)),
+            ))
+        });
+        let filter = settings.filter.iter();
+        let filter = filter.map(|sql| compiler.question(Purpose::Filter, sql, None));
+        columns.chain(filter).collect()
+    }
+}
+
+/// A source column as an expression sees it.
+struct Seen {
+    action: Action,
+    type_oid: Oid,
+    /// A step masks it only after it is computed: what it holds before is nobody else's to see.
+    is_hidden: bool,
+}
+
+impl<'a> Compiler<'a> {
+    fn question(&self, purpose: Purpose, sql: &str, own: Option<(&str, &[Step])>) -> Question {
+        let columns = self.input.table.columns.iter().map(|column| {
+            // Steps that do not fit are refused where they stand.
+            let seen = self.seen(column, purpose, own);
+            (column.name.clone(), seen.map_or(column.type_oid, |seen| seen.type_oid))
+        });
+        Question { purpose, sql: sql.to_owned(), columns: columns.collect() }
+    }
+
+    fn seen(
+        &self,
+        column: &Column,
+        purpose: Purpose,
+        own: Option<(&str, &[Step])>,
+    ) -> Result<Seen, Refusal> {
+        let raw = Seen { action: Action::Pass, type_oid: column.type_oid, is_hidden: false };
+        // A filter sees the row as the source has it, whatever becomes of it.
+        if purpose == Purpose::Filter {
+            return Ok(raw);
+        }
+        let through = |steps: &[Step], is_hidden| {
+            let action = self.action(Some(column), &column.name, steps)?;
+            Ok(Seen { type_oid: type_after(&action, column.type_oid), action, is_hidden })
+        };
+        if let Some((_, before)) = own.filter(|(name, _)| *name == column.name) {
+            return through(before, false);
+        }
+        let Some(settings) = self.settings_of(&column.name) else { return Ok(raw) };
+        if !settings.steps.iter().any(hides) {
+            return Ok(raw);
+        }
+        match around(&settings.steps) {
+            None => through(&settings.steps, false),
+            Some(around) => through(around.before, !around.before.iter().any(hides)),
+        }
+    }
+
+    /// The column that an expression makes, if the settings have one for it.
+    pub(super) fn computed(&mut self, settings: &ColumnSettings) -> Option<()> {
+        let around = around(&settings.steps)?;
+        let own = (settings.name.as_str(), around.before);
+        let expression = self.expression(Purpose::Column, around.sql, own);
+        let name = settings.rename.as_ref().unwrap_or(&settings.name).clone();
+        let made = expression.and_then(|expression| {
+            let result = Column {
+                name,
+                type_oid: expression.result.type_oid,
+                type_modifier: -1,
+                is_identity: false,
+            };
+            let action = self.action(Some(&result), &result.name, around.after)?;
+            Ok((expression, result, action))
+        });
+        let (expression, result, action) = match made {
+            Ok(made) => made,
+            Err(refusal) => {
+                self.refuse(&settings.name, refusal);
+                return Some(());
+            }
+        };
+        let column = Column { type_oid: type_after(&action, result.type_oid), ..result };
+        self.program.columns.push(expression);
+        let computed = Some(self.program.columns.len() - 1);
+        let output = Output { source: None, computed, action };
+        self.planned.push(Planned { source_name: settings.name.clone(), output, column });
+        Some(())
+    }
+
+    pub(super) fn filter(&mut self) {
+        let Some(settings) = self.input.settings else { return };
+        let Some(sql) = &settings.filter else { return };
+        match self.expression(Purpose::Filter, sql, ("", &[])) {
+            Ok(filter) => self.program.filter = Some(Expression { column: None, ..filter }),
+            Err(refusal) => self.refuse("", Refusal::Filter(Box::new(refusal))),
+        }
+    }
+
+    fn expression(
+        &mut self,
+        purpose: Purpose,
+        sql: &str,
+        own: (&str, &[Step]),
+    ) -> Result<Expression, Refusal> {
+        let question = self.question(purpose, sql, Some(own));
+        let answer = (self.input.answer)(&question).ok_or(Refusal::Unasked)?;
+        let Answer { inputs, result } = answer.map_err(Refusal::Expression)?;
+        let mut reads = Vec::with_capacity(inputs.len());
+        for name in inputs {
+            let Some(source) = self.input.table.column_index(&name) else { continue };
+            let seen = self.seen(&self.input.table.columns[source].clone(), purpose, Some(own))?;
+            let masks = |s: &ColumnSettings| s.steps.iter().any(hides);
+            let is_masked = self.settings_of(&name).is_some_and(masks);
+            let is_closed =
+                purpose == Purpose::Filter && is_masked && !self.input.filters_copy_only;
+            if seen.is_hidden || is_closed {
+                return Err(Refusal::ReadsMasked(name));
+            }
+            let place = self.program.input(source, seen.action, seen.type_oid);
+            reads.push((name, place));
+        }
+        Ok(Expression { column: Some(own.0.to_owned()), sql: sql.to_owned(), reads, result })
+    }
+}
+
+impl Program {
+    pub(super) fn empty() -> Program {
+        Program { inputs: Vec::new(), columns: Vec::new(), filter: None }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.columns.is_empty() && self.filter.is_none()
+    }
+
+    /// The place of an input. Only columns as the source has them are shared between expressions.
+    fn input(&mut self, source: usize, action: Action, type_oid: Oid) -> usize {
+        let is_raw = |input: &Input| matches!(input.action, Action::Pass);
+        let input = Input { source, action, type_oid };
+        let known = self
+            .inputs
+            .iter()
+            .position(|known| known.source == source && is_raw(known) && is_raw(&input));
+        known.unwrap_or_else(|| {
+            self.inputs.push(input);
+            self.inputs.len() - 1
+        })
+    }
+}
+
+/// Steps whose point is that nobody sees what was there. A dropped column is seen by expressions alone.
+fn hides(step: &Step) -> bool {
+    match step {
+        Step::Null | Step::Hash(_) => true,
+        Step::Value(_) | Step::Drop | Step::Sql(_) => false,
+    }
+}
+
+/// The type of what an action makes of a value.
+fn type_after(action: &Action, type_oid: Oid) -> Oid {
+    match action {
+        Action::Hash(..) => oid::TEXT,
+        Action::Constant(_) | Action::Pass => type_oid,
+    }
+}
+
+/// Whether an expression can be computed where the table is read: it sees nothing but the source's own.
+pub(in crate::transform) fn is_at_source(program: &Program, expression: &Expression) -> bool {
+    let is_raw =
+        |(_, input): &(String, usize)| matches!(program.inputs[*input].action, Action::Pass);
+    expression.reads.iter().all(is_raw)
+}

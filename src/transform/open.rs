@@ -1,0 +1,168 @@
+//! Rows on their way: what the agent makes of them is made, what the server computes is still open.
+//!
+//! ```text
+//!   change ──► open ──► OpenChange { the change, what its rows give expressions to read }
+//!                              │                         │
+//!                              │                  (the server computes)
+//!                              ▼                         ▼
+//!                            settle ◄─────────────── Outcomes ──► the change as the destination gets it
+//! ```
+//!
+//! A filter on our side looks at the row as it is *now*. Whether the destination has the row nobody needs
+//! to know: a row that passes is written, one that does not is deleted, and to delete what is not there is
+//! nothing. Where the whole old row is sent (FULL) it is looked at, too, and each change is what it means:
+//! an update of a row that did not pass is an insert.
+//!
+//! **Invariant:** an expression that reads a value which was not sent, beside one that was, is never
+//! computed: the row has to be completed first ([`TransformPlan::needs_reading`]). One that reads nothing
+//! but such values leaves its column as it is.
+
+use super::error::TransformError;
+use super::plan::TransformPlan;
+use super::program::{Expression, Inputs, Outcome};
+use crate::model::change::{OldRow, RowChange};
+use crate::model::row::{Row, Value};
+
+/// A change whose computed values are not there yet.
+#[derive(Debug)]
+pub struct OpenChange {
+    change: RowChange,
+    new: Option<Inputs>,
+    old: Option<Inputs>,
+}
+
+impl OpenChange {
+    /// What the server is to compute, row by row.
+    pub fn inputs(&self) -> impl Iterator<Item = &Inputs> {
+        self.new.iter().chain(&self.old)
+    }
+
+    pub fn memory_bytes(&self) -> usize {
+        let inputs: usize = self.inputs().map(Inputs::memory_bytes).sum();
+        self.change.memory_bytes() + inputs
+    }
+}
+
+impl TransformPlan {
+    /// Whether a new row has to be completed at the source before its expressions can be computed.
+    pub fn needs_reading(&self, new: &Row) -> bool {
+        let Some(program) = &self.program else { return false };
+        let is_unsent =
+            |read: &(String, usize)| new.values()[program.inputs[read.1].source].is_unchanged();
+        let is_mixed = |expression: &Expression| {
+            let unsent = expression.reads.iter().filter(|read| is_unsent(read)).count();
+            unsent > 0 && unsent < expression.reads.len()
+        };
+        let is_filter_open =
+            program.filter.as_ref().is_some_and(|filter| filter.reads.iter().any(is_unsent));
+        is_filter_open || program.columns.iter().any(is_mixed)
+    }
+
+    /// One change of the tail, for a table with expressions.
+    pub fn open(&self, change: RowChange) -> Result<OpenChange, TransformError> {
+        let (new, old) = match &change {
+            RowChange::Insert { new } => (Some(new), None),
+            RowChange::Update { old, new } => (Some(new), old.as_ref()),
+            RowChange::Delete { old } => (None, Some(old)),
+        };
+        let new = new.map(|new| self.inputs(new)).transpose()?;
+        let old = match old {
+            Some(OldRow::Full(old)) if self.looks_at_old_rows() => Some(self.inputs(old)?),
+            _ => None,
+        };
+        Ok(OpenChange { change: self.apply(change)?, new, old })
+    }
+
+    /// A row is known by all of its values, or whether it passed the filter is asked.
+    fn looks_at_old_rows(&self) -> bool {
+        self.table.key.is_empty() || self.program.as_ref().is_some_and(|p| p.filter.is_some())
+    }
+
+    /// What a row in the source's layout gives the expressions to read.
+    pub fn inputs(&self, row: &Row) -> Result<Inputs, TransformError> {
+        self.check_width(row, self.source.columns.len())?;
+        let is_binary = row.values().iter().any(|value| matches!(value, Value::Binary(_)));
+        let inputs = self.program.iter().flat_map(|program| &program.inputs);
+        let values = inputs.map(|input| {
+            let value = row.values()[input.source].clone();
+            let name = || self.source.columns[input.source].name.clone();
+            input.action.make(value, is_binary).map_err(|cause| self.no_text_of(name(), cause))
+        });
+        Ok(Inputs(values.collect::<Result<_, _>>()?))
+    }
+
+    /// The change as the destination gets it; none where its row is not replicated. `outcomes` are in the
+    /// order of [`OpenChange::inputs`].
+    pub fn settle(
+        &self,
+        open: OpenChange,
+        mut outcomes: impl Iterator<Item = Outcome>,
+    ) -> Result<Option<RowChange>, TransformError> {
+        let OpenChange { change, new: new_inputs, old: old_inputs } = open;
+        let new_outcome = new_inputs.as_ref().and_then(|_| outcomes.next());
+        let old_outcome = old_inputs.as_ref().and_then(|_| outcomes.next());
+        let passes = |outcome: &Option<Outcome>| outcome.as_ref().is_none_or(|o| o.passes);
+        let (new_passes, old_passes) = (passes(&new_outcome), passes(&old_outcome));
+        let finish = |row: Row, inputs, outcome| self.fill(row, inputs, outcome);
+        let finish_old = |old: OldRow| match old {
+            OldRow::Full(row) => finish(row, old_inputs, old_outcome).map(OldRow::Full),
+            identity @ OldRow::Identity(_) => Ok(identity),
+        };
+        Ok(match change {
+            RowChange::Insert { new } if new_passes => {
+                Some(RowChange::Insert { new: finish(new, new_inputs, new_outcome)? })
+            }
+            RowChange::Insert { .. } => None,
+            RowChange::Update { old: Some(OldRow::Full(_)), .. } if !new_passes && !old_passes => {
+                None
+            }
+            RowChange::Update { old: Some(OldRow::Full(_)), new } if !old_passes => {
+                Some(RowChange::Insert { new: finish(new, new_inputs, new_outcome)? })
+            }
+            RowChange::Update { old, new } if new_passes => Some(RowChange::Update {
+                old: old.map(finish_old).transpose()?,
+                new: finish(new, new_inputs, new_outcome)?,
+            }),
+            RowChange::Update { old: Some(old), .. } => {
+                Some(RowChange::Delete { old: finish_old(old)? })
+            }
+            // The key is as it was, and always sent.
+            RowChange::Update { old: None, new } => {
+                Some(RowChange::Delete { old: OldRow::Identity(new) })
+            }
+            RowChange::Delete { old: OldRow::Full(_) } if !old_passes => None,
+            RowChange::Delete { old } => Some(RowChange::Delete { old: finish_old(old)? }),
+        })
+    }
+
+    /// Puts what was computed into a row of the destination's layout.
+    pub fn fill(
+        &self,
+        mut row: Row,
+        inputs: Option<Inputs>,
+        outcome: Option<Outcome>,
+    ) -> Result<Row, TransformError> {
+        let (Some(Inputs(inputs)), Some(outcome), Some(program)) = (inputs, outcome, &self.program)
+        else {
+            return Ok(row);
+        };
+        let is_binary = outcome.values.iter().any(|value| matches!(value, Value::Binary(_)));
+        let mut values: Vec<Value> = outcome.values;
+        for (index, output) in self.outputs.iter().enumerate() {
+            let Some(computed) = output.computed else { continue };
+            let value = match program.columns[computed].is_unsent(&inputs) {
+                true => Value::Unchanged,
+                false => std::mem::replace(&mut values[computed], Value::Null),
+            };
+            let made = output.action.make(value, is_binary);
+            row.values_mut()[index] = made.map_err(|cause| self.no_text(index, cause))?;
+        }
+        Ok(row)
+    }
+
+    /// Whether a row of the destination's layout lacks a value that is computed.
+    pub fn lacks_computed(&self, row: &Row) -> bool {
+        let values = self.outputs.iter().zip(row.values());
+        values.into_iter().any(|(output, value)| output.computed.is_some() && value.is_unchanged())
+    }
+}

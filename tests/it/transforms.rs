@@ -1,0 +1,4 @@
+//! Transforms: what becomes of rows on their way, by copy, by insert, by update and by resync.
+
+mod expressions;
+mod filters;

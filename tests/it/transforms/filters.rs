@@ -1,0 +1,61 @@
+//! `where = "…"`: rows that stay out, come in and leave.
+
+use crate::support::agent::Agent;
+use crate::support::compare::Pair;
+use crate::support::thrice::Thrice;
+
+const ROWS: &str = "CREATE TABLE f (id int PRIMARY KEY, region text, note text, body text);
+    ALTER TABLE f ALTER body SET STORAGE EXTERNAL;
+    INSERT INTO f SELECT g, CASE g % 3 WHEN 0 THEN 'us' WHEN 1 THEN 'eu' END, 'n' || g,
+        repeat(md5(g::text), 100) FROM generate_series(1, 30) g";
+
+const CHANGES: &[&str] = &[
+    "INSERT INTO f SELECT g, CASE g % 2 WHEN 0 THEN 'eu' ELSE 'us' END, 'new', repeat('b', 3000) \
+         FROM generate_series(100, 120) g",
+    // Out, in, and within, with a large value that is not sent.
+    "UPDATE f SET region = 'us' WHERE id % 6 = 1",
+    "UPDATE f SET region = 'eu' WHERE id % 6 = 3",
+    "UPDATE f SET note = note || '!' WHERE id % 4 = 0",
+    // Keys that move, in and out at once.
+    "UPDATE f SET id = id + 1000 WHERE id % 5 = 0",
+    "UPDATE f SET id = id + 2000, region = 'eu' WHERE id % 9 = 0",
+    "UPDATE f SET id = id + 4000, region = 'us' WHERE id % 11 = 0",
+    "DELETE FROM f WHERE id % 7 = 0",
+    // There and back in one transaction.
+    "BEGIN; UPDATE f SET region = 'us' WHERE id = 4; UPDATE f SET region = 'eu' WHERE id = 4; \
+     DELETE FROM f WHERE id = 16; INSERT INTO f VALUES (16, 'eu', 'again', 'short'); COMMIT",
+];
+
+async fn filtered(condition: &str, identity: &str) {
+    let section = format!("[[table]]\nname = \"public.f\"\nwhere = \"{condition}\"\n");
+    let configure = |agent: Agent| agent.section(&section);
+    let setup = format!("{ROWS}; ALTER TABLE f REPLICA IDENTITY {identity}");
+    let mut thrice = Thrice::start_with(&setup, "", configure).await;
+    let columns = "id, region, note, body";
+    let pair = Pair::renamed(&format!("(SELECT * FROM f WHERE {condition}\n) AS f"), "f");
+    let pair = pair.columns(columns, columns);
+    thrice.assert_followed(std::slice::from_ref(&pair)).await;
+    thrice.play(CHANGES).await;
+    thrice.assert_followed(std::slice::from_ref(&pair)).await;
+    thrice.assert_copied(&[pair], configure).await;
+}
+
+#[tokio::test]
+async fn rows_enter_and_leave_a_filter_whole() {
+    filtered("region = 'eu'", "DEFAULT").await;
+}
+
+#[tokio::test]
+async fn rows_enter_and_leave_a_filter_under_full_identity() {
+    filtered("region = 'eu' AND length(body) > 10", "FULL").await;
+}
+
+#[tokio::test]
+async fn a_filter_over_a_large_value_reads_it_where_it_was_not_sent() {
+    filtered("length(body) > 3100 OR region = 'us'", "DEFAULT").await;
+}
+
+#[tokio::test]
+async fn a_filter_over_the_key_is_one() {
+    filtered("id % 2 = 0 -- even", "DEFAULT").await;
+}
