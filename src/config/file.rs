@@ -213,16 +213,16 @@ pub(crate) struct StepFile {
     pub(crate) key: Option<String>,
     /// "full", "email" or { keep_first, keep_last, with }.
     pub(crate) mask: Option<MaskFile>,
-    /// Regular expression replacement.
+    /// What matches a regular expression is replaced.
     pub(crate) replace: Option<ReplaceFile>,
     /// true: lower case.
     pub(crate) lower: Option<bool>,
     /// true: white space at both ends is removed.
     pub(crate) trim: Option<bool>,
-    /// Keys to remove from a JSON value.
+    /// Paths to remove from a JSON value, as "address.street"; `*` is every key or element.
     pub(crate) json_drop: Option<Vec<String>>,
-    /// A made-up value of a kind (name, email, phone, uuid), always the same for the same input.
-    pub(crate) fake: Option<String>,
+    /// A made-up value of a kind, always the same for the same input and `key`.
+    pub(crate) fake: Option<FakeFile>,
     /// An SQL expression over the source row.
     pub(crate) sql: Option<String>,
 }
@@ -231,11 +231,9 @@ pub(crate) struct StepFile {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ReplaceFile {
     /// A regular expression.
-    #[expect(dead_code, reason = "the replace step is refused, not built")]
     #[schemars(required)]
     pub(crate) pattern: Option<String>,
-    /// The replacement.
-    #[expect(dead_code, reason = "the replace step is refused, not built")]
+    /// What takes the place of each match; $1 is what the first group matched, $$ a dollar sign.
     #[schemars(required)]
     pub(crate) with: Option<String>,
 }
@@ -243,11 +241,11 @@ pub(crate) struct ReplaceFile {
 #[derive(Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub(crate) enum MaskFile {
-    Named(#[expect(dead_code, reason = "the mask step is refused, not built")] MaskName),
-    Parts(#[expect(dead_code, reason = "the mask step is refused, not built")] MaskParts),
+    Named(MaskName),
+    Parts(MaskParts),
 }
 
-#[derive(Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum MaskName {
     Full,
@@ -257,14 +255,11 @@ pub(crate) enum MaskName {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MaskParts {
-    /// Characters kept at the start.
-    #[expect(dead_code, reason = "the mask step is refused, not built")]
+    /// Characters kept at the start. Default 0.
     pub(crate) keep_first: Option<u32>,
-    /// Characters kept at the end.
-    #[expect(dead_code, reason = "the mask step is refused, not built")]
+    /// Characters kept at the end. Default 0.
     pub(crate) keep_last: Option<u32>,
-    /// The character that stands for the others.
-    #[expect(dead_code, reason = "the mask step is refused, not built")]
+    /// The character that stands for each of the others. Default "*".
     pub(crate) with: Option<String>,
 }
 
@@ -322,6 +317,17 @@ pub(crate) enum HashFile {
     Sha256,
     #[serde(rename = "hmac-sha256")]
     HmacSha256,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum FakeFile {
+    Name,
+    FirstName,
+    LastName,
+    Email,
+    Phone,
+    Uuid,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]

@@ -13,9 +13,11 @@ mod merge;
 pub mod pattern;
 pub mod places;
 mod problems;
+pub mod replacement;
 pub mod schema;
 pub mod secret;
 pub mod settings;
+pub mod steps;
 pub mod units;
 mod validate;
 

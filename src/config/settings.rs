@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use crate::config::pattern::Pattern;
 use crate::config::places::Places;
+use crate::config::replacement::Replacement;
+use crate::config::steps::{Fake, JsonPath, Mask};
 use crate::pg::conninfo::ConnInfo;
 use crate::pg::dial::PasswordSource;
 use crate::pg::ident::QualifiedName;
@@ -198,6 +200,13 @@ pub enum Step {
     Hash(Hash),
     /// An SQL expression over the source row.
     Sql(String),
+    Mask(Mask),
+    Replace(Box<Replacement>),
+    Lower,
+    Trim,
+    /// At most [`crate::config::steps::JSON_PATHS_MAX`] paths.
+    JsonDrop(Vec<JsonPath>),
+    Fake(Fake),
 }
 
 #[derive(Clone, Debug)]
@@ -211,8 +220,9 @@ impl TableSettings {
     /// yet must not travel (unless `unlisted` decides it).
     pub fn is_masked(&self) -> bool {
         self.columns.iter().flat_map(|column| &column.steps).any(|step| match step {
-            Step::Drop | Step::Null | Step::Hash(_) => true,
-            Step::Value(_) | Step::Sql(_) => false,
+            Step::Drop | Step::Null | Step::Hash(_) | Step::Mask(_) => true,
+            Step::Replace(_) | Step::JsonDrop(_) | Step::Fake(_) => true,
+            Step::Value(_) | Step::Lower | Step::Trim | Step::Sql(_) => false,
         })
     }
 

@@ -55,6 +55,60 @@ const REG_TYPES: [Oid; 12] = [24, 2202, 2203, 2204, 2205, 2206, 3734, 3769, 4089
 /// `int2vector`, `oidvector`, `tsquery`: the server does not take its own binary form of an empty one.
 const NEVER_EMPTY_IN_BINARY: [Oid; 3] = [22, 30, 3615];
 
+/// `VARHDRSZ`, added to the stored modifiers of texts.
+const HEADER: i32 = 4;
+
+/// A type with its modifier as a CREATE TABLE says it, for those types that hold texts.
+pub fn written(oid: Oid, modifier: i32) -> Option<String> {
+    let length = |name: &str| match modifier {
+        ..0 => name.to_owned(),
+        _ => format!("{name}({})", modifier - HEADER),
+    };
+    match oid {
+        VARCHAR => Some(length("character varying")),
+        // "character" alone is one character long.
+        BPCHAR => Some(if modifier < 0 { "bpchar".to_owned() } else { length("character") }),
+        TEXT | JSON | JSONB | UUID => built_in_name(oid).map(str::to_owned),
+        _ => None,
+    }
+}
+
+/// What the most usual types are called.
+pub fn built_in_name(oid: Oid) -> Option<&'static str> {
+    Some(match oid {
+        BOOL => "boolean",
+        BYTEA => "bytea",
+        CHAR => "\"char\"",
+        NAME => "name",
+        INT2 => "smallint",
+        INT4 => "integer",
+        INT8 => "bigint",
+        TEXT => "text",
+        OID => "oid",
+        JSON => "json",
+        JSONB => "jsonb",
+        XML => "xml",
+        CIDR => "cidr",
+        INET => "inet",
+        FLOAT4 => "real",
+        FLOAT8 => "double precision",
+        MONEY => "money",
+        BPCHAR => "char",
+        VARCHAR => "varchar",
+        DATE => "date",
+        TIME => "time",
+        TIMETZ => "time with time zone",
+        TIMESTAMP => "timestamp",
+        TIMESTAMPTZ => "timestamp with time zone",
+        INTERVAL => "interval",
+        BIT => "bit",
+        VARBIT => "bit varying",
+        NUMERIC => "numeric",
+        UUID => "uuid",
+        _ => return None,
+    })
+}
+
 /// Whether values of this type must travel as text, though the server has a binary form of them.
 pub fn is_text_only(oid: Oid) -> bool {
     REG_TYPES.contains(&oid) || NEVER_EMPTY_IN_BINARY.contains(&oid)

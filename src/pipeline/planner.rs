@@ -412,23 +412,38 @@ pub fn map(
     Mapping::new(transform.table(), &columns, destination)
 }
 
-/// Whether all values may be written in binary. A value that a step makes is text, and text is the
-/// same in both formats, for a destination column that is text.
+/// Whether all values may be written in binary.
 fn is_binary_compatible(transform: &TransformPlan, mapping: &Mapping) -> bool {
     mapping.columns.iter().filter(|column| column.is_written()).all(|column| {
         column.is_binary_compatible
             || transform.passed_column(column.value_index).is_none()
                 && transform.computed_column(column.value_index).is_none()
-                && matches!(column.destination.type_oid, oid::TEXT | oid::VARCHAR)
+                && transform.joins_binary(column.value_index, column.destination.type_oid)
     })
 }
 
 /// Types that users made have a text form of their own choosing; until the catalog question for
-/// casts is asked, only those whose text is their output function's are known.
+/// casts is asked, only those whose text is their output function's are known: enums, citext, and
+/// domains over these and over built-in types.
 fn type_facts(columns: &[ColumnInfo], oid: Oid) -> Option<TypeFacts> {
-    let column = columns.iter().find(|column| column.type_oid == oid)?;
-    let is_enum = column.type_kind == 'e';
-    is_enum.then_some(TypeFacts { kind: 'e', base_type: 0, has_text_cast: false })
+    let is_it = |column: &&ColumnInfo| {
+        column.leaf.array_depth == 0 && (column.type_oid == oid || column.leaf.type_oid == oid)
+    };
+    let column = columns.iter().find(is_it)?;
+    let leaf = &column.leaf;
+    let facts =
+        TypeFacts { kind: leaf.kind, base_type: 0, base_modifier: -1, has_text_cast: false };
+    match leaf.kind {
+        _ if leaf.type_oid != oid => Some(TypeFacts {
+            kind: 'd',
+            base_type: leaf.type_oid,
+            base_modifier: leaf.type_modifier,
+            ..facts
+        }),
+        'e' => Some(facts),
+        'b' if leaf.name == "citext" => Some(TypeFacts { base_type: oid::TEXT, ..facts }),
+        _ => None,
+    }
 }
 
 /// Whether the catalog's description has every column of the stream's, with its type.

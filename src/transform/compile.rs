@@ -12,13 +12,13 @@ pub(super) use expressions::is_at_source;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::chain::{Chain, Made};
 use super::constant::Constant;
 use super::error::{PlanError, Refusal};
 use super::expression::{Answer, Question, Unusable};
-use super::hash::HashStep;
 use super::plan::{Action, Output, Shape, TransformPlan};
 use super::program::Program;
-use super::text_form::{TextForm, TypeFacts};
+use super::text_form::TypeFacts;
 use crate::config::settings::{ColumnSettings, Step, TableSettings, Unlisted};
 use crate::model::table::{Column, Table};
 use crate::pg::ident::QualifiedName;
@@ -133,8 +133,8 @@ impl<'a> Compiler<'a> {
             if let Some(rename) = settings.and_then(|settings| settings.rename.as_ref()) {
                 column.name.clone_from(rename);
             }
-            let action = match self.action(Some(&column), &column.name, steps) {
-                Ok(action) => action,
+            let (action, made) = match self.action(Some(&column), &column.name, steps) {
+                Ok(compiled) => compiled,
                 Err(refusal) => {
                     self.refuse(&source_name, refusal);
                     continue;
@@ -144,8 +144,10 @@ impl<'a> Compiler<'a> {
                 Action::Constant(_) if table.key.contains(&index) => {
                     self.refuse(&source_name, Refusal::ConstantKey);
                 }
-                Action::Hash(..) => (column.type_oid, column.type_modifier) = (oid::TEXT, -1),
-                Action::Constant(_) | Action::Pass => {}
+                Action::Constant(_) | Action::Pass | Action::Steps(..) => {}
+            }
+            if let Some(made) = made {
+                (column.type_oid, column.type_modifier) = (made.type_oid, made.type_modifier);
             }
             let output = Output { source: Some(index), computed: None, action };
             self.planned.push(Planned { source_name, output, column });
@@ -171,7 +173,7 @@ impl<'a> Compiler<'a> {
             }
             let name = named.rename.as_ref().unwrap_or(&named.name).clone();
             match self.action(None, &name, &named.steps) {
-                Ok(action) => {
+                Ok((action, _)) => {
                     let known = (self.input.destination_type)(&name);
                     let column = Column {
                         name,
@@ -214,45 +216,56 @@ impl<'a> Compiler<'a> {
         true
     }
 
-    /// The steps of one column, folded. `source` is `None` for a column without one; its first
-    /// step is a value.
+    /// The steps of one column, folded, and the type that they make where they read the value.
+    /// `source` is `None` for a column without one; its first step is a value.
     fn action(
         &self,
         source: Option<&Column>,
         destination_name: &str,
         steps: &[Step],
-    ) -> Result<Action, Refusal> {
+    ) -> Result<(Action, Option<Made>), Refusal> {
         let constant = |text: bytes::Bytes| {
             Constant::text(text, (self.input.destination_type)(destination_name))
         };
+        let is_unique = false;
         let mut action = Action::Pass;
+        let mut chain: Option<Chain> = None;
         for step in steps {
-            action = match (step, action) {
-                (Step::Null, _) => Action::Constant(Constant::Null),
-                (Step::Value(text), _) if text.contains('\0') => return Err(Refusal::ZeroByte),
-                (Step::Value(text), _) => Action::Constant(constant(text.clone().into())),
-                (Step::Hash(hash), Action::Constant(Constant::Text { text, .. })) => {
-                    Action::Constant(constant(HashStep::compile(hash)?.digits(&text)))
-                }
-                (Step::Hash(hash), Action::Constant(Constant::Null)) => {
-                    HashStep::compile(hash)?;
-                    Action::Constant(Constant::Null)
-                }
-                (Step::Hash(hash), Action::Hash(form, mut steps)) => {
-                    steps.push(HashStep::compile(hash)?);
-                    Action::Hash(form, steps)
-                }
-                (Step::Hash(hash), Action::Pass) => {
-                    let type_oid = source.map_or(oid::TEXT, |column| column.type_oid);
-                    let form = TextForm::of_type(type_oid, self.input.type_info)
-                        .map_err(Refusal::NoTextForm)?;
-                    Action::Hash(form, vec![HashStep::compile(hash)?])
-                }
+            match (step, &action) {
                 (Step::Drop, _) => return Err(Refusal::DropAndMore),
                 (Step::Sql(_), _) => return Err(Refusal::SecondExpression),
-            };
+                (Step::Null, _) => action = Action::Constant(Constant::Null),
+                (Step::Value(text), _) if text.contains('\0') => return Err(Refusal::ZeroByte),
+                (Step::Value(text), _) => action = Action::Constant(constant(text.clone().into())),
+                (step, Action::Constant(given)) => {
+                    let mut over_text = Chain::over_text();
+                    over_text.push(step, is_unique)?;
+                    if let Constant::Text { text, .. } = given {
+                        action = Action::Constant(constant(over_text.of_constant(text)?));
+                    }
+                }
+                (step, Action::Pass | Action::Steps(..)) => {
+                    let mut longer = match chain.take() {
+                        Some(chain) => chain,
+                        None => {
+                            let (type_oid, modifier) = source.map_or((oid::TEXT, -1), |column| {
+                                (column.type_oid, column.type_modifier)
+                            });
+                            Chain::over(type_oid, modifier, self.input.type_info)?
+                        }
+                    };
+                    longer.push(step, is_unique)?;
+                    chain = Some(longer);
+                }
+            }
         }
-        Ok(action)
+        match (action, chain) {
+            (Action::Pass, Some(chain)) => {
+                let (form, steps, made) = chain.finish();
+                Ok((Action::Steps(form, steps, made.type_oid), Some(made)))
+            }
+            (action, _) => Ok((action, None)),
+        }
     }
 
     fn check_names(&mut self) {

@@ -3,16 +3,17 @@
 //!
 //! The select list already drops, renames and orders. Constants are literals of type text in it
 //! (a constant whose destination type is another needs the copy in text, where the destination's
-//! type parses it), so a copy is decoded only where something is hashed. What is hashed is selected
+//! type parses it), so a copy is decoded only where a step reads a value. What a step reads is selected
 //! as `"column"::text`: the server makes the text form itself, and the rows carry it in either
 //! format.
 
 use super::compile::is_at_source;
 use super::constant::Constant;
 use super::error::TransformError;
-use super::plan::{Action, Output, TransformPlan, hash};
+use super::plan::{Action, Output, TransformPlan};
 use super::program::{Inputs, Outcome};
 use super::text_form::TextForm;
+use super::value_step;
 use crate::model::row::Value;
 use crate::pg::ident::{identifier, literal};
 
@@ -33,7 +34,7 @@ impl TransformPlan {
         let column = |(output, column): (&Output, &crate::model::table::Column)| CopyColumn {
             source_sql: self.source_sql(output),
             destination_name: column.name.clone(),
-            step_needed: matches!(output.action, Action::Hash(..)),
+            step_needed: matches!(output.action, Action::Steps(..)),
             is_bare: output.computed.is_none() && matches!(output.action, Action::Pass),
         };
         self.outputs.iter().zip(&self.table.columns).map(column).collect()
@@ -67,7 +68,7 @@ impl TransformPlan {
         };
         match &output.action {
             Action::Pass => name(),
-            Action::Hash(..) => format!("{}::pg_catalog.text", name()),
+            Action::Steps(..) => format!("{}::pg_catalog.text", name()),
             Action::Constant(Constant::Null) => "NULL::pg_catalog.text".to_owned(),
             Action::Constant(Constant::Text { text, .. }) => {
                 let text = std::str::from_utf8(text).expect("a constant comes from a string");
@@ -98,7 +99,7 @@ impl TransformPlan {
     /// may pass as they are.
     pub fn copy_needs_decode(&self) -> bool {
         self.copy_computes()
-            || self.outputs.iter().any(|output| matches!(output.action, Action::Hash(..)))
+            || self.outputs.iter().any(|output| matches!(output.action, Action::Steps(..)))
     }
 
     /// Whether the copy has to run in text, because a constant is parsed by the destination's type, or a
@@ -106,7 +107,7 @@ impl TransformPlan {
     pub fn copy_needs_text(&self) -> bool {
         let is_parsed = |output: &Output| match &output.action {
             Action::Constant(constant) => constant.needs_text(),
-            Action::Pass | Action::Hash(..) => false,
+            Action::Pass | Action::Steps(..) => false,
         };
         let computed = self.outputs.iter().filter(|output| output.computed.is_some());
         let inputs = self.program.iter().flat_map(|program| &program.inputs);
@@ -121,10 +122,11 @@ impl TransformPlan {
         let output = &self.outputs[index];
         match &output.action {
             // The server has made the text form, and text has one form in text and binary.
-            Action::Hash(_, steps) if output.computed.is_none() || !self.copy_computes() => {
-                hash(TextForm::Verbatim, steps, value).map_err(|cause| self.no_text(index, cause))
+            Action::Steps(_, steps, made) if output.computed.is_none() || !self.copy_computes() => {
+                let made = value_step::made(TextForm::Verbatim, steps, *made, value);
+                made.map_err(|cause| self.no_text(index, cause))
             }
-            Action::Hash(..) | Action::Pass | Action::Constant(_) => Ok(value),
+            Action::Steps(..) | Action::Pass | Action::Constant(_) => Ok(value),
         }
     }
 

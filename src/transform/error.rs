@@ -48,11 +48,11 @@ pub enum Refusal {
     ConstantKey,
     #[error("is dropped, which leaves nothing for its other steps")]
     DropAndMore,
-    #[error("has an empty hash key")]
+    #[error("has a step with an empty key")]
     EmptyHashKey,
     #[error("has a value with a zero byte, which no type can hold")]
     ZeroByte,
-    #[error("cannot be hashed: {0}")]
+    #[error("has no text that a step could read: {0}")]
     NoTextForm(&'static str),
     #[error("{0}")]
     Expression(Unusable),
@@ -66,6 +66,10 @@ pub enum Refusal {
     ReadsMasked(String),
     #[error("its expression was not put to the server (a defect of the agent's)")]
     Unasked,
+    #[error("has type {found}, and its step {step} takes {takes}")]
+    TakesNot { step: &'static str, takes: &'static str, found: &'static str },
+    #[error("has room for {room} characters, and fake \"{kind}\" makes up to {needed}")]
+    TooNarrow { kind: &'static str, needed: usize, room: usize },
 }
 
 impl PlanError {
@@ -103,7 +107,7 @@ impl PlanError {
                 "Hash or rename the column instead, or choose another replica identity."
             }
             Refusal::DropAndMore => "Remove the drop step or the others.",
-            Refusal::EmptyHashKey => "Give the hash a secret key.",
+            Refusal::EmptyHashKey => "Give the step a secret key.",
             Refusal::ZeroByte => "Remove the zero byte from the value.",
             Refusal::NoTextForm(_) => "Drop the column, set it to NULL or give it a value.",
             Refusal::Expression(_) => {
@@ -122,6 +126,12 @@ impl PlanError {
                 "Mask the column before its expression, or leave the column out of the other one."
             }
             Refusal::Unasked => "Report it.",
+            Refusal::TakesNot { .. } => {
+                "Hash the column, drop it, set it to NULL or give it a value instead."
+            }
+            Refusal::TooNarrow { .. } => {
+                "Hash the column, drop it or set it to NULL instead, or make the source's type wider."
+            }
         }
     }
 }
@@ -135,4 +145,9 @@ pub enum TransformError {
     Malformed { table: QualifiedName, column: String, form: &'static str },
     #[error("value of column \"{column}\" of table {} came in binary, and its step reads it as text", table.sql())]
     NeedsText { table: QualifiedName, column: String },
+    #[error(
+        "replace makes a value of column \"{column}\" of table {} longer than the {characters} \
+         characters that its type has room for", table.sql()
+    )]
+    TooLong { table: QualifiedName, column: String, characters: usize },
 }

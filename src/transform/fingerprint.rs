@@ -9,12 +9,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 
 use super::hash::keyed_digits;
 use super::text_form::hex;
 use crate::config::settings::{ColumnSettings, Hash, Step, TableSettings, Unlisted};
+use crate::config::steps::{JsonPath, Mask};
 use crate::pg::ident::QualifiedName;
 
 /// Changes only when the same settings shape rows in another way.
@@ -142,17 +143,50 @@ impl Canonical {
                 Step::Hash(Hash::Sha256) => self.part("sha256"),
                 Step::Hash(Hash::HmacSha256 { key }) => {
                     self.part("hmac-sha256");
-                    self.part(&keyed_digits(key.expose_secret().as_bytes(), KEY_MARK));
+                    self.secret(key);
+                }
+                Step::Mask(Mask::Full) => self.part("mask full"),
+                Step::Mask(Mask::Email) => self.part("mask email"),
+                Step::Mask(Mask::Parts { keep_first, keep_last, with }) => {
+                    self.part("mask");
+                    self.part(&keep_first.to_string());
+                    self.part(&keep_last.to_string());
+                    self.part(with.encode_utf8(&mut [0; 4]));
+                }
+                Step::Replace(replacement) => {
+                    self.part("replace");
+                    self.part(replacement.pattern.as_str());
+                    self.part(&replacement.with);
+                }
+                Step::Lower => self.part("lower"),
+                Step::Trim => self.part("trim"),
+                Step::JsonDrop(paths) => {
+                    let paths: BTreeSet<String> = paths.iter().map(JsonPath::to_string).collect();
+                    self.part("json_drop");
+                    self.part(&paths.len().to_string());
+                    paths.iter().for_each(|path| self.part(path));
+                }
+                Step::Fake(fake) => {
+                    self.part("fake");
+                    self.part(fake.kind.word());
+                    self.secret(&fake.key);
                 }
             }
         }
+    }
+
+    fn secret(&mut self, key: &SecretString) {
+        self.part(&keyed_digits(key.expose_secret().as_bytes(), KEY_MARK));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transform::fixture::{hmac, named, renamed, sha256, table_settings, value};
+    use crate::config::steps::FakeKind;
+    use crate::transform::fixture::{
+        fake, hmac, json_drop, named, renamed, replace, sha256, table_settings, value,
+    };
 
     fn of(unlisted: Option<Unlisted>, columns: Vec<ColumnSettings>) -> String {
         let name = QualifiedName::new("public", "t");
@@ -212,6 +246,8 @@ mod tests {
     #[test]
     fn what_shapes_rows_changes_it() {
         let drop = Some(Unlisted::Drop);
+        let parts =
+            |keep_first, keep_last, with| Step::Mask(Mask::Parts { keep_first, keep_last, with });
         let all = [
             fingerprint(None, &QualifiedName::new("public", "t")),
             fingerprint(None, &QualifiedName::new("publi", "ct")),
@@ -227,6 +263,22 @@ mod tests {
             of(None, vec![named("a", vec![value("y")])]),
             of(None, vec![renamed("a", "b", vec![])]),
             of(None, vec![named("b", vec![value("x")])]),
+            of(None, vec![named("a", vec![Step::Lower])]),
+            of(None, vec![named("a", vec![Step::Trim])]),
+            of(None, vec![named("a", vec![Step::Mask(Mask::Full)])]),
+            of(None, vec![named("a", vec![Step::Mask(Mask::Email)])]),
+            of(None, vec![named("a", vec![parts(1, 0, '*')])]),
+            of(None, vec![named("a", vec![parts(0, 1, '*')])]),
+            of(None, vec![named("a", vec![parts(0, 1, 'x')])]),
+            of(None, vec![named("a", vec![replace("x", "y")])]),
+            of(None, vec![named("a", vec![replace("x", "z")])]),
+            of(None, vec![named("a", vec![replace("y", "y")])]),
+            of(None, vec![named("a", vec![json_drop(&["a"])])]),
+            of(None, vec![named("a", vec![json_drop(&["a", "b"])])]),
+            of(None, vec![named("a", vec![json_drop(&["a.b"])])]),
+            of(None, vec![named("a", vec![json_drop(&[r#""a.b""#])])]),
+            of(None, vec![named("a", vec![fake(FakeKind::Name)])]),
+            of(None, vec![named("a", vec![fake(FakeKind::Email)])]),
         ];
         let distinct: std::collections::HashSet<&String> = all.iter().collect();
         assert_eq!(distinct.len(), all.len());

@@ -1,6 +1,8 @@
 //! Settings for tests: one place that names every field of a `[[table]]`.
 
+use crate::config::replacement::Replacement;
 use crate::config::settings::{ColumnSettings, Hash, Step, TableSettings, Unlisted};
+use crate::config::steps::{Fake, FakeKind, JsonPath};
 use crate::pg::ident::QualifiedName;
 
 pub(crate) fn table_settings(
@@ -36,6 +38,19 @@ pub(crate) fn value(text: &str) -> Step {
 
 pub(crate) fn sha256() -> Step {
     Step::Hash(Hash::Sha256)
+}
+
+pub(crate) fn fake(kind: FakeKind) -> Step {
+    Step::Fake(Fake { kind, key: "pepper".to_owned().into() })
+}
+
+pub(crate) fn replace(pattern: &str, with: &str) -> Step {
+    Step::Replace(Box::new(Replacement::new(pattern, with).expect("compiles")))
+}
+
+pub(crate) fn json_drop(paths: &[&str]) -> Step {
+    let path = |path: &&str| JsonPath::parse(path).expect("a path");
+    Step::JsonDrop(paths.iter().map(path).collect())
 }
 
 pub(crate) fn hmac(key: &str) -> Step {

@@ -39,7 +39,7 @@ impl HashStep {
     pub(super) fn digits(&self, text: &[u8]) -> Bytes {
         Bytes::from(match self {
             HashStep::Sha256 => hex(&Sha256::digest(text)),
-            HashStep::HmacSha256(keyed) => signed(Hmac::clone(keyed), text),
+            HashStep::HmacSha256(keyed) => hex(&signature(keyed, text)),
         })
     }
 }
@@ -56,15 +56,17 @@ impl fmt::Debug for HashStep {
 
 /// The HMAC of `text`, in digits.
 pub(super) fn keyed_digits(key: &[u8], text: &[u8]) -> String {
-    signed(keyed(key), text)
+    hex(&signature(&keyed(key), text))
 }
 
-fn signed(mut hmac: Hmac<Sha256>, text: &[u8]) -> String {
+/// The HMAC of `text`.
+pub(super) fn signature(keyed: &Hmac<Sha256>, text: &[u8]) -> [u8; 32] {
+    let mut hmac = Hmac::clone(keyed);
     hmac.update(text);
-    hex(&hmac.finalize().into_bytes())
+    hmac.finalize().into_bytes().into()
 }
 
-fn keyed(key: &[u8]) -> Hmac<Sha256> {
+pub(super) fn keyed(key: &[u8]) -> Hmac<Sha256> {
     Hmac::new_from_slice(key).expect("HMAC takes keys of any length")
 }
 

@@ -16,19 +16,26 @@
 //! * Old rows go through the same plan, so deletes and key changes follow a hashed key.
 //! * There is no way out that returns a masked column's own value: a step that fails is an error.
 
+mod chain;
 mod compile;
 mod constant;
 mod copy;
 mod error;
 mod expression;
+mod fake;
 mod fingerprint;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod hash;
+mod json_drop;
+mod mask;
 mod open;
 mod plan;
 mod program;
+mod replace;
+mod text_case;
 mod text_form;
+mod value_step;
 
 pub use compile::PlanInput;
 pub use copy::CopyColumn;

@@ -1,17 +1,17 @@
 //! A compiled plan: rows in the source's layout go in, rows in the destination's come out.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::constant::Constant;
 use super::error::TransformError;
-use super::hash::HashStep;
 use super::program::Program;
 use super::text_form::{NoText, TextForm};
+use super::value_step::{self, ValueStep};
 use crate::model::change::{OldRow, RowChange};
 use crate::model::row::{Row, Value};
 use crate::model::table::{Column, Table};
 use crate::pg::catalog::ColumnInfo;
+use crate::pg::oid::{self, Oid};
 
 /// What one table's rows go through. Compiled once per description of the table
 /// ([`super::compile`]); shared by the copy and the tail.
@@ -48,8 +48,8 @@ pub(super) struct Output {
 pub(super) enum Action {
     Pass,
     Constant(Constant),
-    /// At least one step, over the text form of the column's type.
-    Hash(TextForm, Vec<HashStep>),
+    /// At least one step, over the text form of the column's type; the type of what comes out.
+    Steps(TextForm, Vec<ValueStep>, Oid),
 }
 
 /// How much of a row has to be rebuilt.
@@ -67,7 +67,7 @@ impl Action {
     /// Whether it cannot be made of a value in binary.
     pub(super) fn reads_text(&self) -> bool {
         match self {
-            Action::Hash(form, _) => !form.reads_binary(),
+            Action::Steps(form, ..) => !form.reads_binary(),
             Action::Constant(constant) => constant.needs_text(),
             Action::Pass => false,
         }
@@ -78,7 +78,7 @@ impl Action {
         match self {
             Action::Pass => Ok(value),
             Action::Constant(constant) => Ok(constant.value(is_binary)),
-            Action::Hash(form, steps) => hash(*form, steps, value),
+            Action::Steps(form, steps, made) => value_step::made(*form, steps, *made, value),
         }
     }
 }
@@ -128,11 +128,38 @@ impl TransformPlan {
         self.outputs[index].source.map(|source| &self.source.columns[source])
     }
 
+    /// Whether what output `index` makes of a value may be written in binary to a column of this type.
+    pub fn joins_binary(&self, index: usize, destination: Oid) -> bool {
+        match &self.outputs[index].action {
+            Action::Steps(..) => {
+                value_step::joins_binary(self.table.columns[index].type_oid, destination)
+            }
+            _ => matches!(destination, oid::TEXT | oid::VARCHAR),
+        }
+    }
+
+    /// The type and modifier of what the steps of output `index` make; none where there are none.
+    pub fn made_type(&self, index: usize) -> Option<(Oid, i32)> {
+        let column = &self.table.columns[index];
+        let has_steps = matches!(self.outputs[index].action, Action::Steps(..));
+        has_steps.then_some((column.type_oid, column.type_modifier))
+    }
+
+    /// Whether two values of output `index` differ where those that they are made from do.
+    pub fn keeps_apart(&self, index: usize) -> bool {
+        match &self.outputs[index].action {
+            _ if self.outputs[index].computed.is_some() => false,
+            Action::Pass => true,
+            Action::Constant(_) => false,
+            Action::Steps(_, steps, _) => steps.iter().all(ValueStep::keeps_apart),
+        }
+    }
+
     /// Source columns whose values are needed, in column order. The others need not be read.
     pub fn source_columns_used(&self) -> Vec<&str> {
         let used = |output: &Output| match output.action {
             Action::Constant(_) => None,
-            Action::Pass | Action::Hash(..) => output.source,
+            Action::Pass | Action::Steps(..) => output.source,
         };
         let mut indexes: Vec<usize> = self.outputs.iter().filter_map(used).collect();
         if let Some(program) = &self.program {
@@ -152,8 +179,8 @@ impl TransformPlan {
     pub fn text_stream_reasons(&self) -> Vec<String> {
         let columns = self.table.columns.iter().map(|column| column.name.as_str());
         let reason = |(output, name): (&Output, &str)| match &output.action {
-            Action::Hash(form, _) if !form.reads_binary() => {
-                Some(format!("the hash of column \"{name}\" reads the value's text"))
+            Action::Steps(form, ..) if !form.reads_binary() => {
+                Some(format!("a step of column \"{name}\" reads the value's text"))
             }
             Action::Constant(constant) if constant.needs_text() => {
                 Some(format!("the value of column \"{name}\" is parsed by the destination's type"))
@@ -295,22 +322,9 @@ impl TransformPlan {
         match cause {
             NoText::Malformed(form) => TransformError::Malformed { table, column, form },
             NoText::Binary => TransformError::NeedsText { table, column },
+            NoText::TooLong(characters) => TransformError::TooLong { table, column, characters },
         }
     }
-}
-
-/// The hash of a value, in the form (text or binary) that the value came in: for type text the two
-/// are the same bytes.
-pub(super) fn hash(form: TextForm, steps: &[HashStep], value: Value) -> Result<Value, NoText> {
-    let Some(text) = form.render(&value)? else { return Ok(value) };
-    let is_binary = matches!(value, Value::Binary(_));
-    let digits = digits(steps, text);
-    Ok(if is_binary { Value::Binary(digits) } else { Value::Text(digits) })
-}
-
-pub(super) fn digits(steps: &[HashStep], text: Cow<'_, [u8]>) -> bytes::Bytes {
-    let (first, rest) = steps.split_first().expect("a compiled hash has at least one step");
-    rest.iter().fold(first.digits(&text), |digits, step| step.digits(&digits))
 }
 
 #[cfg(test)]

@@ -18,7 +18,6 @@
 //! the source pins (bytea_output, DateStyle, TimeZone, …).
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
 use crate::model::row::Value;
 use crate::pg::oid::{self, Oid};
@@ -31,8 +30,11 @@ const DOMAIN_DEPTH_MAX: usize = 32;
 pub struct TypeFacts {
     /// `pg_type.typtype`: b, c, d, e, r, m.
     pub kind: char,
-    /// `pg_type.typbasetype`: a domain's base type; 0 otherwise.
+    /// A domain's base type (`pg_type.typbasetype`); text for an extension's type whose values are
+    /// texts in either format (citext); 0 otherwise.
     pub base_type: Oid,
+    /// The modifier that a domain gives its base type; -1 otherwise.
+    pub base_modifier: i32,
     /// Whether `pg_cast` has a row from this type to text whose method is a function.
     pub has_text_cast: bool,
 }
@@ -63,6 +65,8 @@ pub(super) enum TextForm {
 pub(super) enum NoText {
     Malformed(&'static str),
     Binary,
+    /// What was made of it has more characters than its type has room for.
+    TooLong(usize),
 }
 
 impl TextForm {
@@ -80,6 +84,7 @@ impl TextForm {
             let facts = type_info(type_oid).ok_or("its type is not known from the catalog")?;
             match facts.kind {
                 'd' => type_oid = facts.base_type,
+                'b' if facts.base_type != 0 => type_oid = facts.base_type,
                 _ if facts.has_text_cast => {
                     return Err("its type has a cast to text of its own, which the change stream \
                                 cannot carry out");
@@ -157,11 +162,7 @@ impl TextForm {
             TextForm::Int4 => Ok(text(i32::from_be_bytes(fixed(bytes, "int4")?).to_string())),
             TextForm::Int8 => Ok(text(i64::from_be_bytes(fixed(bytes, "int8")?).to_string())),
             TextForm::Oid => Ok(text(u32::from_be_bytes(fixed(bytes, "oid")?).to_string())),
-            TextForm::Uuid => {
-                let digits = hex(&fixed::<16>(bytes, "uuid")?);
-                let parts = [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20]];
-                Ok(text(format!("{}-{}", parts.join("-"), &digits[20..])))
-            }
+            TextForm::Uuid => Ok(text(uuid_text(&fixed::<16>(bytes, "uuid")?))),
             TextForm::Bytea => Ok(text(format!("\\x{}", hex(bytes)))),
             TextForm::Jsonb => match bytes {
                 // jsonb_send: a version, then the text.
@@ -173,13 +174,51 @@ impl TextForm {
     }
 }
 
+/// A type without the domains around it: its OID and modifier, and the built-in type that its values
+/// are texts of, where it is none itself.
+pub(super) fn base_type(
+    type_oid: Oid,
+    type_modifier: i32,
+    type_info: &dyn Fn(Oid) -> Option<TypeFacts>,
+) -> (Oid, i32, Oid) {
+    let (mut type_oid, mut type_modifier) = (type_oid, type_modifier);
+    for _ in 0..DOMAIN_DEPTH_MAX {
+        match type_info(type_oid).filter(|_| !oid::is_built_in(type_oid)) {
+            Some(TypeFacts { kind: 'd', base_type, base_modifier, .. }) => {
+                (type_oid, type_modifier) = (base_type, base_modifier);
+            }
+            Some(TypeFacts { kind: 'b', base_type, .. }) if base_type != 0 => {
+                return (type_oid, type_modifier, base_type);
+            }
+            _ => break,
+        }
+    }
+    (type_oid, type_modifier, type_oid)
+}
+
 /// Lower-case hexadecimal digits, as `encode(…, 'hex')` writes them.
 pub(super) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut digits = String::with_capacity(bytes.len() * 2);
     for byte in bytes {
-        write!(digits, "{byte:02x}").expect("writing to a String cannot fail");
+        digits.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        digits.push(char::from(DIGITS[usize::from(byte & 0xf)]));
     }
     digits
+}
+
+/// The type's output.
+pub(super) fn uuid_text(bytes: &[u8; 16]) -> String {
+    let digits = hex(bytes);
+    let parts = [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]];
+    parts.join("-")
+}
+
+/// What that output stands for.
+pub(super) fn uuid_bytes(text: &[u8]) -> Option<[u8; 16]> {
+    let digits = str::from_utf8(text).ok().filter(|text| text.len() == 36)?.replace('-', "");
+    let number = u128::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == 32)?;
+    Some(number.to_be_bytes())
 }
 
 fn text(text: String) -> Cow<'static, [u8]> {
@@ -292,7 +331,12 @@ mod tests {
 
     #[test]
     fn a_domain_is_read_as_its_base_type_and_nothing_is_guessed() {
-        let facts = |kind, base_type, has_text_cast| TypeFacts { kind, base_type, has_text_cast };
+        let facts = |kind, base_type, has_text_cast| TypeFacts {
+            kind,
+            base_type,
+            base_modifier: -1,
+            has_text_cast,
+        };
         let catalog = |type_oid: Oid| match type_oid {
             20_001 => Some(facts('d', 20_002, false)),
             20_002 => Some(facts('d', oid::BOOL, false)),

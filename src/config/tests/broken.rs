@@ -128,6 +128,117 @@ const BROKEN: &[(&str, &str, &str)] = &[
         "table[0].columns.x[1].rename",
         "the column is renamed twice",
     ),
+    // Steps that make values.
+    (
+        "[[table]]\nname = \"public.a\"\n[table.columns]\nx = [{ lower = ‸false }]",
+        "table[0].columns.x[0].lower",
+        "takes true only",
+    ),
+    (
+        "[[table]]\nname = \"public.a\"\n[table.columns]\nx = { trim = ‸false }",
+        "table[0].columns.x.trim",
+        "takes true only",
+    ),
+    (
+        "[[table]]\nname = \"public.a\"\n[table.columns]\nx = { mask = ‸\"half\" }",
+        "table[0].columns.x.mask",
+        "expected one of \"full\", \"email\"",
+    ),
+    (
+        "[[table]]\nname = \"public.a\"\n[table.columns]\nx = { mask = ‸true }",
+        "table[0].columns.x.mask",
+        "expected a string or a table",
+    ),
+    (
+        "[[table]]\nname = \"public.a\"\n[table.columns]\nx = { mask = ‸{ } }",
+        "table[0].columns.x.mask",
+        "the table says nothing",
+    ),
+    (
+        "[[table]]\nname = \"public.a\"\n[table.columns]\nx = { mask = { keep_first = 1, with = ‸\"**\" } }",
+        "table[0].columns.x.mask.with",
+        "takes one character",
+    ),
+    (
+        "[[table]]\nname = \"public.a\"\n[table.columns]\nx = { mask = { with = ‸\"\" } }",
+        "table[0].columns.x.mask.with",
+        "takes one character",
+    ),
+    (
+        "[[table]]\nname = \"public.a\"\n[table.columns]\nx = { mask = { keep_first = ‸-1 } }",
+        "table[0].columns.x.mask.keep_first",
+        "must not be negative",
+    ),
+    (
+        "[[table]]\nname = \"public.a\"\n[table.columns]\nx = { mask = \"full\", ‸key = \"k\" }",
+        "table[0].columns.x.key",
+        "belongs to no hash or fake",
+    ),
+    (
+        "[[table]]\nname = \"public.a\"\n[table.columns]\nx = ‸{ mask = \"full\", lower = true }",
+        "table[0].columns.x",
+        "has several steps in one table: mask, lower",
+    ),
+    (
+        "[[table]]\nname = \"public.a\"\n[table.columns]\nx = ‸[{ mask = \"full\" }, { drop = true }]",
+        "table[0].columns.x",
+        "drop stands alone",
+    ),
+    (
+        "[[table]]\nname = \"public.a\"\n[table.columns]\nx = { replace = { pattern = ‸\"(\", with = \"\" } }",
+        "table[0].columns.x.replace.pattern",
+        "is not a pattern that can be used: unclosed group",
+    ),
+    (
+        "[[table]]\nname = \"public.a\"\n[table.columns]\nx = { replace = { pattern = ‸'(\\w{100}){100}', with = \"\" } }",
+        "table[0].columns.x.replace.pattern",
+        "would take more than 1024 KiB",
+    ),
+    (
+        "[[table]]\nname = \"public.a\"\n[table.columns]\nx = { replace = { pattern = \"a\", with = ‸\"$1\" } }",
+        "table[0].columns.x.replace.with",
+        "names the group \"1\"",
+    ),
+    (
+        "[[table]]\nname = \"public.a\"\n[table.columns]\nx = { replace = ‸{ pattern = \"a\" } }",
+        "table[0].columns.x.replace.with",
+        "is missing",
+    ),
+    (
+        "[[table]]\nname = \"public.a\"\n[table.columns]\nx = { json_drop = ‸[] }",
+        "table[0].columns.x.json_drop",
+        "the list names no path",
+    ),
+    (
+        "[[table]]\nname = \"public.a\"\n[table.columns]\nx = { json_drop = ‸\"a\" }",
+        "table[0].columns.x.json_drop",
+        "expected a list, found a string",
+    ),
+    (
+        "[[table]]\nname = \"public.a\"\n[table.columns]\nx = { json_drop = [\"a\", ‸\"a..b\"] }",
+        "table[0].columns.x.json_drop[1]",
+        "has an empty part",
+    ),
+    (
+        "[[table]]\nname = \"public.a\"\n[table.columns]\nx = { fake = ‸\"iban\", key = \"k\" }",
+        "table[0].columns.x.fake",
+        "expected one of \"name\", \"first_name\"",
+    ),
+    (
+        "[[table]]\nname = \"public.a\"\n[table.columns]\nx = { fake = ‸\"name\" }",
+        "table[0].columns.x.fake",
+        "needs a key beside it",
+    ),
+    (
+        "[[table]]\nname = \"public.a\"\n[table.columns]\nx = { fake = \"name\", key = ‸\"\" }",
+        "table[0].columns.x.key",
+        "the key of a fake must not be empty",
+    ),
+    (
+        "[[table]]\nname = \"public.a\"\n[table.columns]\nx = { hash = \"hmac-sha256\", key = ‸\"\" }",
+        "table[0].columns.x.key",
+        "the key of a hash must not be empty",
+    ),
     // Addresses, secrets, files.
     ("[http]\nlisten = ‸\"everywhere\"", "http.listen", "is not an address and port"),
     ("[source]\nslot = ‸\"${NOT_SET}\"", "source.slot", "variable NOT_SET is not set"),
@@ -175,16 +286,6 @@ const BROKEN: &[(&str, &str, &str)] = &[
         "[[table]]\nname = \"public.a\"\n[table.columns]\nx = { sql = ‸\"\" }",
         "table[0].columns.x.sql",
         "the expression is empty",
-    ),
-    (
-        "[[table]]\nname = \"public.a\"\n[table.columns]\nx = [{ lower = ‸true }]",
-        "table[0].columns.x[0].lower",
-        "not yet: the step \"lower\"",
-    ),
-    (
-        "[[table]]\nname = \"public.a\"\n[table.columns]\nx = { mask = ‸{ keep_last = 4 } }",
-        "table[0].columns.x.mask",
-        "not yet: the step \"mask\"",
     ),
     (
         "[[table]]\nname = \"public.a\"\ndestination = \"x.y\"\n[[table]]\nname = \"public.b\"\ndestination = ‸\"x.y\"",
@@ -297,6 +398,12 @@ fn no_secret_is_ever_printed() {
             "[[table]]\nname = \"public.a\"\ncolumns.x = {{ hash = \"sha256\", key = \"{secret}\" }}"
         ),
         format!("[[table]]\nname = \"public.a\"\ncolumns.x = {{ hash = 1, key = \"{secret}\" }}"),
+        format!(
+            "[[table]]\nname = \"public.a\"\ncolumns.x = {{ fake = \"x\", key = \"{secret}\" }}"
+        ),
+        format!(
+            "[[table]]\nname = \"public.a\"\ncolumns.x = {{ mask = \"full\", key = \"{secret}\" }}"
+        ),
         format!("[[table]]\nname = \"public.a\"\ncolumns.x = [{{ hash = 1, key = \"{secret}\" }}]"),
         format!("[http]\nlisten = {{ password = \"{secret}\" }}"),
         format!("include = {{ password = \"{secret}\" }}"),

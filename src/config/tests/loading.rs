@@ -8,6 +8,7 @@ use crate::config::load::Purpose;
 use crate::config::settings::{
     Hash, NewColumns, NewTables, OnExisting, OnTruncate, Settings, Step, Unlisted,
 };
+use crate::config::steps::{Fake, FakeKind, Mask};
 use crate::config::tests::{Case, URLS};
 use crate::pg::dial::PasswordSource;
 use crate::pg::ident::QualifiedName;
@@ -159,6 +160,11 @@ name = {{ rename = \"full_name\" }}
 region = {{ value = \"eu-1\" }}
 level = {{ value = 3 }}
 gone = [{{ rename = \"left\" }}, {{ null = true }}]
+mail = [{{ lower = true }}, {{ trim = true }}, {{ mask = \"email\" }}]
+phone = {{ mask = {{ keep_last = 4 }} }}
+comment = {{ replace = {{ pattern = \"(a)b\", with = \"$${{1}}\" }} }}
+profile = {{ json_drop = [\"a.b\", \"*.c\"] }}
+alias = {{ fake = \"first_name\", key = \"${{PII_KEY}}\" }}
 [[table]]
 name = \"public.plain\"
 [[table]]
@@ -184,6 +190,24 @@ columns = {{ a = {{ hash = \"sha256\" }} }}
     assert!(matches!(column("level").steps.as_slice(), [Step::Value(v)] if v == "3"));
     assert_eq!(column("gone").rename.as_deref(), Some("left"));
     assert!(matches!(column("gone").steps.as_slice(), [Step::Null]));
+    let mail = column("mail").steps.as_slice();
+    assert!(matches!(mail, [Step::Lower, Step::Trim, Step::Mask(Mask::Email)]), "{mail:?}");
+    let phone = Mask::Parts { keep_first: 0, keep_last: 4, with: '*' };
+    assert!(matches!(column("phone").steps.as_slice(), [Step::Mask(mask)] if *mask == phone));
+    match column("comment").steps.as_slice() {
+        [Step::Replace(replace)] => assert_eq!(replace.with, "${1}"),
+        other => unreachable!("{other:?}"),
+    }
+    match column("profile").steps.as_slice() {
+        [Step::JsonDrop(paths)] => assert_eq!(paths.len(), 2),
+        other => unreachable!("{other:?}"),
+    }
+    match column("alias").steps.as_slice() {
+        [Step::Fake(Fake { kind: FakeKind::FirstName, key })] => {
+            assert_eq!(key.expose_secret(), "k");
+        }
+        other => unreachable!("{other:?}"),
+    }
     assert!(employees.is_masked() && employees.halts_on_new_column());
     assert!(!table(&settings, "plain").halts_on_new_column());
     let judged = table(&settings, "judged");

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::document::Path;
 use crate::config::file::{ColumnFile, HashFile, Scalar, StepFile};
-use crate::config::settings::{ColumnSettings, Hash, Step};
+use crate::config::settings::{ColumnSettings, Step};
 use crate::config::validate::Check;
 
 /// A kind of step: its key, whether it is built, whether a table of the file asks for it.
@@ -16,12 +16,12 @@ pub(super) const STEP_KINDS: [StepKind; 11] = [
     ("value", true, |step| step.value.is_some()),
     ("null", true, |step| step.null.is_some()),
     ("hash", true, |step| step.hash.is_some()),
-    ("mask", false, |step| step.mask.is_some()),
-    ("replace", false, |step| step.replace.is_some()),
-    ("lower", false, |step| step.lower.is_some()),
-    ("trim", false, |step| step.trim.is_some()),
-    ("json_drop", false, |step| step.json_drop.is_some()),
-    ("fake", false, |step| step.fake.is_some()),
+    ("mask", true, |step| step.mask.is_some()),
+    ("replace", true, |step| step.replace.is_some()),
+    ("lower", true, |step| step.lower.is_some()),
+    ("trim", true, |step| step.trim.is_some()),
+    ("json_drop", true, |step| step.json_drop.is_some()),
+    ("fake", true, |step| step.fake.is_some()),
     ("sql", true, |step| step.sql.is_some()),
 ];
 
@@ -93,10 +93,12 @@ impl Check<'_> {
             self.problems.value(path, message).hint("Write a list: [{ … }, { … }].");
             return None;
         }
-        if step.key.is_some() && step.hash != Some(HashFile::HmacSha256) && step.fake.is_none() {
+        // Whose key it is may be what could not be read.
+        let takes_key = step.hash == Some(HashFile::HmacSha256) || step.fake.is_some();
+        if step.key.is_some() && !takes_key && !self.problems.within(path) {
             let message = match step.hash {
                 Some(_) => "hash \"sha256\" takes no key",
-                None => "belongs to no hash",
+                None => "belongs to no hash or fake",
             };
             let problem = self.problems.key(&path.key("key"), message);
             problem.hint("Write hash = \"hmac-sha256\" beside it.");
@@ -108,7 +110,9 @@ impl Check<'_> {
             }
             return None;
         }
-        for (kind, flag) in [("drop", step.drop), ("null", step.null)] {
+        let flags =
+            [("drop", step.drop), ("null", step.null), ("lower", step.lower), ("trim", step.trim)];
+        for (kind, flag) in flags {
             if flag == Some(false) {
                 let problem = self.problems.value(&path.key(kind), "takes true only");
                 problem.hint("Leave it out to keep the value.");
@@ -126,24 +130,13 @@ impl Check<'_> {
         if let Some(value) = &step.value {
             return Some(Step::Value(text(value)));
         }
-        self.hash(step, path).map(Step::Hash)
-    }
-
-    fn hash(&mut self, step: &StepFile, path: &Path) -> Option<Hash> {
-        match (step.hash?, step.key.as_deref()) {
-            (HashFile::Sha256, _) => Some(Hash::Sha256),
-            (HashFile::HmacSha256, None) if self.problems.within(&path.key("key")) => None,
-            (HashFile::HmacSha256, None) => {
-                let problem = self.problems.value(&path.key("hash"), "needs a key beside it");
-                problem.hint("Write { hash = \"hmac-sha256\", key = \"${PII_KEY}\" }.");
-                None
-            }
-            (HashFile::HmacSha256, Some("")) => {
-                self.problems.value(&path.key("key"), "the key of a hash must not be empty");
-                None
-            }
-            (HashFile::HmacSha256, Some(key)) => Some(Hash::HmacSha256 { key: key.into() }),
+        if step.lower.is_some() {
+            return Some(Step::Lower);
         }
+        if step.trim.is_some() {
+            return Some(Step::Trim);
+        }
+        self.made(step, path)
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod columns;
 mod connection;
+mod made;
 mod names;
 mod not_yet;
 mod state_dir;

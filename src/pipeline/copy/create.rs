@@ -86,8 +86,6 @@ pub fn request(
 /// The transform's columns, and the generated ones, which the destination computes itself.
 fn output_columns(source: &TableInfo, transform: &TransformPlan) -> Vec<OutputColumn> {
     let description = transform.table();
-    // Of the steps, only a hash reads the value; it keeps apart what is apart.
-    let used = transform.source_columns_used();
     let mut columns = Vec::new();
     for (index, column) in description.columns.iter().enumerate() {
         let origin = transform.origin_column(index).and_then(|c| source.column(&c.name));
@@ -112,16 +110,30 @@ fn output_columns(source: &TableInfo, transform: &TransformPlan) -> Vec<OutputCo
             (None, origin) => OutputColumn {
                 name: column.name.clone(),
                 source_name: origin.map(|info| info.name.clone()),
-                type_name: "text".to_owned(),
+                type_name: made_type(transform, index, origin),
                 not_null: origin.is_some_and(|info| info.not_null),
                 is_untransformed: false,
-                is_distinct: origin.is_some_and(|info| used.contains(&info.name.as_str())),
+                is_distinct: origin.is_some() && transform.keeps_apart(index),
             },
         });
     }
     let generated = source.columns.iter().filter(|column| column.generated != Generated::No);
     columns.extend(generated.map(untransformed));
     columns
+}
+
+/// The type of a column that steps make, as far as they keep the source's; else text, which holds
+/// everything.
+fn made_type(
+    transform: &TransformPlan,
+    index: usize,
+    origin: Option<&catalog::ColumnInfo>,
+) -> String {
+    let Some((type_oid, modifier)) = transform.made_type(index) else { return "text".to_owned() };
+    match origin.filter(|info| info.type_oid == type_oid) {
+        Some(info) => info.type_name.clone(),
+        None => oid::written(type_oid, modifier).unwrap_or_else(|| "text".to_owned()),
+    }
 }
 
 /// A column that passes as it is.

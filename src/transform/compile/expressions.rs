@@ -4,7 +4,7 @@
 use super::{Compiler, PlanInput, Planned};
 use crate::config::settings::{ColumnSettings, Step};
 use crate::model::table::Column;
-use crate::pg::oid::{self, Oid};
+use crate::pg::oid::Oid;
 use crate::transform::error::Refusal;
 use crate::transform::expression::{Answer, Purpose, Question};
 use crate::transform::plan::{Action, Output, TransformPlan};
@@ -72,8 +72,9 @@ impl<'a> Compiler<'a> {
             return Ok(raw);
         }
         let through = |steps: &[Step], is_hidden| {
-            let action = self.action(Some(column), &column.name, steps)?;
-            Ok(Seen { type_oid: type_after(&action, column.type_oid), action, is_hidden })
+            let (action, made) = self.action(Some(column), &column.name, steps)?;
+            let type_oid = made.map_or(column.type_oid, |made| made.type_oid);
+            Ok(Seen { type_oid, action, is_hidden })
         };
         if let Some((_, before)) = own.filter(|(name, _)| *name == column.name) {
             return through(before, false);
@@ -101,17 +102,18 @@ impl<'a> Compiler<'a> {
                 type_modifier: -1,
                 is_identity: false,
             };
-            let action = self.action(Some(&result), &result.name, around.after)?;
-            Ok((expression, result, action))
+            let (action, made) = self.action(Some(&result), &result.name, around.after)?;
+            let (type_oid, type_modifier) =
+                made.map_or((result.type_oid, -1), |made| (made.type_oid, made.type_modifier));
+            Ok((expression, Column { type_oid, type_modifier, ..result }, action))
         });
-        let (expression, result, action) = match made {
+        let (expression, column, action) = match made {
             Ok(made) => made,
             Err(refusal) => {
                 self.refuse(&settings.name, refusal);
                 return Some(());
             }
         };
-        let column = Column { type_oid: type_after(&action, result.type_oid), ..result };
         self.program.columns.push(expression);
         let computed = Some(self.program.columns.len() - 1);
         let output = Output { source: None, computed, action };
@@ -182,16 +184,9 @@ impl Program {
 /// Steps whose point is that nobody sees what was there. A dropped column is seen by expressions alone.
 fn hides(step: &Step) -> bool {
     match step {
-        Step::Null | Step::Hash(_) => true,
-        Step::Value(_) | Step::Drop | Step::Sql(_) => false,
-    }
-}
-
-/// The type of what an action makes of a value.
-fn type_after(action: &Action, type_oid: Oid) -> Oid {
-    match action {
-        Action::Hash(..) => oid::TEXT,
-        Action::Constant(_) | Action::Pass => type_oid,
+        Step::Null | Step::Hash(_) | Step::Mask(_) | Step::Replace(_) => true,
+        Step::JsonDrop(_) | Step::Fake(_) => true,
+        Step::Value(_) | Step::Lower | Step::Trim | Step::Drop | Step::Sql(_) => false,
     }
 }
 

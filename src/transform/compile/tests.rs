@@ -1,9 +1,12 @@
 //! What settings compile to, and every reason why they do not.
 
 use super::*;
+use crate::config::steps::{FakeKind, Mask};
 use crate::model::table::TableId;
 use crate::pg::catalog::ReplicaIdentity;
-use crate::transform::fixture::{hmac, named, renamed, sha256, table_settings, value};
+use crate::transform::fixture::{
+    fake, hmac, json_drop, named, renamed, replace, sha256, table_settings, value,
+};
 
 const DESTINATION: &str = "staff";
 
@@ -181,6 +184,50 @@ fn each_mistake_has_its_refusal() {
 }
 
 #[test]
+fn a_step_keeps_the_type_that_it_reads_or_makes_text() {
+    let made = |column: &str, steps: Vec<Step>| {
+        let plan = compile(vec![named(column, steps)]).expect("compiles");
+        let index = plan.table().column_index(column).expect("it stays");
+        (plan.made_type(index), plan.keeps_apart(index))
+    };
+    let mask = || Step::Mask(Mask::Full);
+    assert_eq!(made("note", vec![mask()]), (Some((oid::TEXT, 7)), false));
+    assert_eq!(made("name", vec![Step::Lower, Step::Trim]), (Some((oid::VARCHAR, 7)), false));
+    assert_eq!(made("name", vec![mask(), sha256()]), (Some((oid::TEXT, -1)), false));
+    assert_eq!(made("name", vec![sha256(), sha256()]), (Some((oid::TEXT, -1)), true));
+    assert_eq!(made("born", vec![fake(FakeKind::Uuid)]), (Some((oid::TEXT, -1)), true));
+    assert_eq!(made("born", vec![fake(FakeKind::Name), mask()]), (Some((oid::TEXT, -1)), false));
+    assert_eq!(made("name", vec![value("x")]), (None, false));
+    assert_eq!(made("name", vec![]), (None, true));
+}
+
+#[test]
+fn a_step_on_a_type_that_it_does_not_take_is_refused() {
+    let refused = |column, step: Step| match refusal(vec![named(column, vec![step])]) {
+        Refusal::TakesNot { step, found, .. } => (step, found),
+        other => unreachable!("{other:?}"),
+    };
+    assert_eq!(refused("id", Step::Mask(Mask::Full)), ("mask", "integer"));
+    assert_eq!(refused("born", Step::Lower), ("lower", "timestamp with time zone"));
+    assert_eq!(refused("id", Step::Trim), ("trim", "integer"));
+    assert_eq!(refused("id", replace("a", "b")), ("replace", "integer"));
+    assert_eq!(refused("note", json_drop(&["a"])), ("json_drop", "text"));
+    let too_long = Refusal::TooNarrow { kind: "name", needed: 20, room: 3 };
+    assert_eq!(refusal(vec![named("name", vec![fake(FakeKind::Name)])]), too_long);
+}
+
+#[test]
+fn steps_over_a_constant_are_done_once() {
+    let steps = vec![value(" A@x.org "), Step::Trim, Step::Lower, Step::Mask(Mask::Email)];
+    let plan = compile(vec![named("region", steps)]).expect("compiles");
+    assert_eq!(plan.copy_columns()[5].source_sql, "'*@x.org'::pg_catalog.text");
+    assert!(!plan.copy_needs_decode());
+    let nothing = vec![Step::Null, Step::Mask(Mask::Full), fake(FakeKind::Name)];
+    let plan = compile(vec![named("note", nothing)]).expect("compiles");
+    assert_eq!(plan.copy_columns()[0].source_sql, "NULL::pg_catalog.text");
+}
+
+#[test]
 fn unlisted_columns_pass_drop_or_fail() {
     let columns = || vec![named("id", vec![]), named("name", vec![sha256()])];
     let compiled = |unlisted| compile_known(&settings(Some(unlisted), columns()), None);
@@ -208,13 +255,20 @@ fn a_new_column_halts_a_table_with_masked_columns_and_no_rule() {
     let with = |unlisted, step| {
         compile_known(&settings(unlisted, vec![named("name", vec![step])]), Some(&known))
     };
-    for masking in [sha256(), Step::Null, Step::Drop] {
+    let mask = Step::Mask(Mask::Full);
+    let made = [mask, replace("a", "b")];
+    for masking in [sha256(), Step::Null, Step::Drop].into_iter().chain(made) {
         let errors = with(None, masking).expect_err("is refused");
         assert_eq!(errors.len(), 1);
         assert_eq!((errors[0].column.as_str(), &errors[0].refusal), ("doc", &Refusal::Appeared));
         assert!(errors[0].is_schema_change());
     }
-    assert!(with(None, value("x")).is_ok(), "a value hides nothing");
+    for masking in [json_drop(&["a"]), fake(FakeKind::Email)] {
+        assert!(settings(None, vec![named("note", vec![masking])]).is_masked());
+    }
+    for open in [value("x"), Step::Lower, Step::Trim] {
+        assert!(with(None, open).is_ok(), "it hides nothing");
+    }
     assert!(with(Some(Unlisted::Pass), sha256()).is_ok());
     assert!(with(Some(Unlisted::Drop), sha256()).is_err(), "the key is unlisted");
     let listed = settings(None, vec![named("name", vec![sha256()]), named("doc", vec![])]);
