@@ -50,6 +50,7 @@ pub mod supervise;
 pub mod survey;
 pub mod switch;
 mod there_and_back;
+mod unique_keys;
 mod visible;
 pub mod wait;
 pub mod watch;

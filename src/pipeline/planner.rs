@@ -21,8 +21,9 @@ use crate::pipeline::context::Context;
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::expressions::Calculator;
 use crate::pipeline::reread::Equalities;
+use crate::pipeline::unique_keys::unique_keys;
 use crate::transform::{
-    Answer, PlanError, PlanInput, Question, TransformPlan, TypeFacts, Unusable,
+    Answer, PlanError, PlanInput, Question, TransformPlan, TypeFacts, UniqueKey, Unusable,
 };
 
 /// A planned table.
@@ -123,7 +124,7 @@ impl Planner {
         if !settings.is_some_and(TableSettings::has_expressions) {
             return Ok(());
         }
-        let questions = self.with_input(table, source_info, None, TransformPlan::questions);
+        let questions = self.with_input(table, source_info, None, &[], TransformPlan::questions);
         let answers = self.calculator.examine(&questions).await?;
         self.answers.lock().unwrap_or_else(PoisonError::into_inner).extend(answers);
         Ok(())
@@ -304,6 +305,7 @@ impl Planner {
         table: &Arc<Table>,
         source_info: &TableInfo,
         destination: Option<&TableInfo>,
+        unique_keys: &[UniqueKey],
         compile: impl FnOnce(PlanInput<'_>) -> T,
     ) -> T {
         let type_info = |oid: Oid| type_facts(&source_info.columns, oid);
@@ -323,6 +325,7 @@ impl Planner {
             answer: &|question| self.answer(question),
             filters_copy_only: self.filters_copy_only,
             is_filter_published: false,
+            unique_keys,
         })
     }
 
@@ -333,7 +336,32 @@ impl Planner {
         source_info: &TableInfo,
         destination: Option<&TableInfo>,
     ) -> Result<TransformPlan, PipelineError> {
-        self.with_input(table, source_info, destination, TransformPlan::compile).map_err(|errors| {
+        let keys = unique_keys(self.settings.table(&table.name), source_info, destination);
+        self.transform_with(table, source_info, destination, &keys)
+    }
+
+    /// The same where the destination's table and its keys are judged elsewhere.
+    pub fn transform_unjudged(
+        &self,
+        table: &Arc<Table>,
+        source_info: &TableInfo,
+    ) -> Result<TransformPlan, PipelineError> {
+        let settings = self.settings.table(&table.name);
+        let mut keys = unique_keys(settings, source_info, None);
+        keys.iter_mut().for_each(|key| key.is_kept = false);
+        self.transform_with(table, source_info, None, &keys)
+    }
+
+    fn transform_with(
+        &self,
+        table: &Arc<Table>,
+        source_info: &TableInfo,
+        destination: Option<&TableInfo>,
+        unique_keys: &[UniqueKey],
+    ) -> Result<TransformPlan, PipelineError> {
+        let compiled =
+            self.with_input(table, source_info, destination, unique_keys, TransformPlan::compile);
+        compiled.map_err(|errors| {
             let is_schema = errors.iter().any(|error| error.is_schema_change());
             let described = |error: &PlanError| format!("{error}. {}", error.hint());
             if is_schema {

@@ -19,6 +19,7 @@ use super::expression::{Answer, Question, Unusable};
 use super::plan::{Action, Output, Shape, TransformPlan};
 use super::program::Program;
 use super::text_form::TypeFacts;
+use super::unique::{self, Arrival, UniqueKey};
 use crate::config::settings::{ColumnSettings, Step, TableSettings, Unlisted};
 use crate::model::table::{Column, Table};
 use crate::pg::ident::QualifiedName;
@@ -50,6 +51,8 @@ pub struct PlanInput<'a> {
     pub filters_copy_only: bool,
     /// The publication has the filter, so that what comes by the stream has passed it.
     pub is_filter_published: bool,
+    /// What is unique at the source or at the destination; the table's key need not be among them.
+    pub unique_keys: &'a [UniqueKey],
 }
 
 impl TransformPlan {
@@ -61,6 +64,7 @@ impl TransformPlan {
         compiler.destination_columns();
         compiler.filter();
         compiler.check_names();
+        compiler.check_unique_keys();
         if compiler.errors.is_empty() { Ok(compiler.finish()) } else { Err(compiler.errors) }
     }
 }
@@ -133,13 +137,14 @@ impl<'a> Compiler<'a> {
             if let Some(rename) = settings.and_then(|settings| settings.rename.as_ref()) {
                 column.name.clone_from(rename);
             }
-            let (action, made) = match self.action(Some(&column), &column.name, steps) {
-                Ok(compiled) => compiled,
-                Err(refusal) => {
-                    self.refuse(&source_name, refusal);
-                    continue;
-                }
-            };
+            let (action, made) =
+                match self.action(Some((&source_name, &column)), &column.name, steps) {
+                    Ok(compiled) => compiled,
+                    Err(refusal) => {
+                        self.refuse(&source_name, refusal);
+                        continue;
+                    }
+                };
             match &action {
                 Action::Constant(_) if table.key.contains(&index) => {
                     self.refuse(&source_name, Refusal::ConstantKey);
@@ -217,17 +222,18 @@ impl<'a> Compiler<'a> {
     }
 
     /// The steps of one column, folded, and the type that they make where they read the value.
-    /// `source` is `None` for a column without one; its first step is a value.
+    /// `source` is the source's name and description; `None` for a column without one, whose first step is
+    /// a value.
     fn action(
         &self,
-        source: Option<&Column>,
+        source: Option<(&str, &Column)>,
         destination_name: &str,
         steps: &[Step],
     ) -> Result<(Action, Option<Made>), Refusal> {
         let constant = |text: bytes::Bytes| {
             Constant::text(text, (self.input.destination_type)(destination_name))
         };
-        let is_unique = false;
+        let is_unique = source.is_some_and(|(name, _)| self.is_unique(name));
         let mut action = Action::Pass;
         let mut chain: Option<Chain> = None;
         for step in steps {
@@ -248,9 +254,10 @@ impl<'a> Compiler<'a> {
                     let mut longer = match chain.take() {
                         Some(chain) => chain,
                         None => {
-                            let (type_oid, modifier) = source.map_or((oid::TEXT, -1), |column| {
-                                (column.type_oid, column.type_modifier)
-                            });
+                            let (type_oid, modifier) = source
+                                .map_or((oid::TEXT, -1), |(_, column)| {
+                                    (column.type_oid, column.type_modifier)
+                                });
                             Chain::over(type_oid, modifier, self.input.type_info)?
                         }
                     };
@@ -266,6 +273,37 @@ impl<'a> Compiler<'a> {
             }
             (action, _) => Ok((action, None)),
         }
+    }
+
+    /// Whether equal values may not be in two rows.
+    fn is_unique(&self, source_name: &str) -> bool {
+        let mut keys = self.input.unique_keys.iter();
+        self.input.table.key_columns().any(|column| column.name == source_name)
+            || keys.any(|key| key.columns.iter().any(|name| name == source_name))
+    }
+
+    fn check_unique_keys(&mut self) {
+        let mut keys = self.input.unique_keys.to_vec();
+        if self.input.table.has_key() {
+            keys.push(UniqueKey {
+                columns: self.input.table.key_columns().map(|column| column.name.clone()).collect(),
+                nulls_are_equal: false,
+                is_kept: true,
+                is_sure: false,
+            });
+        }
+        let arrivals: Vec<Arrival<'_>> = self
+            .planned
+            .iter()
+            .map(|Planned { source_name, output, .. }| Arrival { source_name, output })
+            .collect();
+        let step_of = |name: &str| {
+            unique::colliding_step(self.settings_of(name).map_or(&[], |settings| &settings.steps))
+        };
+        let mut found = unique::collisions(&keys, &arrivals, step_of);
+        // Those have their refusal.
+        found.retain(|(column, _)| !self.errors.iter().any(|error| error.column == *column));
+        found.iter().for_each(|(column, refusal)| self.refuse(column, refusal.clone()));
     }
 
     fn check_names(&mut self) {

@@ -46,6 +46,8 @@ pub enum Refusal {
     DroppedKey,
     #[error("identifies the table's rows, which would all have the same key")]
     ConstantKey,
+    #[error("is in a unique key ({key}), and its step {step} may make two values the same")]
+    Collides { step: &'static str, key: String },
     #[error("is dropped, which leaves nothing for its other steps")]
     DropAndMore,
     #[error("has a step with an empty key")]
@@ -105,6 +107,9 @@ impl PlanError {
             Refusal::SameName(_) | Refusal::BadName(_) => "Rename one of the columns.",
             Refusal::DroppedKey | Refusal::ConstantKey => {
                 "Hash or rename the column instead, or choose another replica identity."
+            }
+            Refusal::Collides { .. } => {
+                "Hash the column or fake it instead, which keeps values apart; or drop the unique index."
             }
             Refusal::DropAndMore => "Remove the drop step or the others.",
             Refusal::EmptyHashKey => "Give the step a secret key.",

@@ -35,6 +35,7 @@ mod program;
 mod replace;
 mod text_case;
 mod text_form;
+mod unique;
 mod value_step;
 
 pub use compile::PlanInput;
@@ -46,3 +47,4 @@ pub use open::OpenChange;
 pub use plan::TransformPlan;
 pub use program::{Inputs, Outcome, Program};
 pub use text_form::TypeFacts;
+pub use unique::UniqueKey;

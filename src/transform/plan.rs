@@ -145,14 +145,14 @@ impl TransformPlan {
         has_steps.then_some((column.type_oid, column.type_modifier))
     }
 
+    /// Whether output `index` is NULL in every row.
+    pub fn is_null(&self, index: usize) -> bool {
+        matches!(self.outputs[index].action, Action::Constant(Constant::Null))
+    }
+
     /// Whether two values of output `index` differ where those that they are made from do.
     pub fn keeps_apart(&self, index: usize) -> bool {
-        match &self.outputs[index].action {
-            _ if self.outputs[index].computed.is_some() => false,
-            Action::Pass => true,
-            Action::Constant(_) => false,
-            Action::Steps(_, steps, _) => steps.iter().all(ValueStep::keeps_apart),
-        }
+        self.outputs[index].keeps_apart()
     }
 
     /// Source columns whose values are needed, in column order. The others need not be read.

@@ -113,6 +113,10 @@ pub struct IndexInfo {
     pub is_replica_identity: bool,
     /// The constraint's name and `pg_get_constraintdef`, where a constraint stands behind it.
     pub constraint: Option<(String, String)>,
+    /// NULLS NOT DISTINCT.
+    pub nulls_are_equal: bool,
+    /// Columns that the index reads, where it has an expression; by name.
+    pub read_columns: Vec<String>,
 }
 
 /// A sequence behind a column: an identity's, or one that the default reads.
@@ -287,6 +291,8 @@ pub(crate) mod fixture {
             columns: columns.iter().map(|&column| column.to_owned()).collect(),
             is_replica_identity: false,
             constraint: None,
+            nulls_are_equal: false,
+            read_columns: Vec::new(),
         }
     }
 

@@ -288,6 +288,8 @@ async fn read_indexes(client: &Client, oids: &[Oid]) -> Result<ByTable<IndexInfo
                 (Some(name), Some(definition)) => Some((name, definition)),
                 _ => None,
             },
+            nulls_are_equal: cells.next()?,
+            read_columns: cells.next()?,
         });
     }
     Ok(indexes)

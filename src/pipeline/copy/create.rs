@@ -61,7 +61,7 @@ pub fn requests(
 ) -> Result<Vec<TableRequest>, PipelineError> {
     let mut requests = Vec::new();
     for info in planner.source_tables() {
-        let transform = planner.transform(&Arc::new(describe(info)), info, None)?;
+        let transform = planner.transform_unjudged(&Arc::new(describe(info)), info)?;
         requests.push(request(context, info, &transform, is_ours(info)));
     }
     Ok(requests)
@@ -111,7 +111,7 @@ fn output_columns(source: &TableInfo, transform: &TransformPlan) -> Vec<OutputCo
                 name: column.name.clone(),
                 source_name: origin.map(|info| info.name.clone()),
                 type_name: made_type(transform, index, origin),
-                not_null: origin.is_some_and(|info| info.not_null),
+                not_null: origin.is_some_and(|info| info.not_null) && !transform.is_null(index),
                 is_untransformed: false,
                 is_distinct: origin.is_some() && transform.keeps_apart(index),
             },

@@ -72,7 +72,7 @@ impl<'a> Compiler<'a> {
             return Ok(raw);
         }
         let through = |steps: &[Step], is_hidden| {
-            let (action, made) = self.action(Some(column), &column.name, steps)?;
+            let (action, made) = self.action(Some((&column.name, column)), &column.name, steps)?;
             let type_oid = made.map_or(column.type_oid, |made| made.type_oid);
             Ok(Seen { type_oid, action, is_hidden })
         };
@@ -102,7 +102,8 @@ impl<'a> Compiler<'a> {
                 type_modifier: -1,
                 is_identity: false,
             };
-            let (action, made) = self.action(Some(&result), &result.name, around.after)?;
+            let (action, made) =
+                self.action(Some((&settings.name, &result)), &result.name, around.after)?;
             let (type_oid, type_modifier) =
                 made.map_or((result.type_oid, -1), |made| (made.type_oid, made.type_modifier));
             Ok((expression, Column { type_oid, type_modifier, ..result }, action))

@@ -49,6 +49,7 @@ fn compile_known(
         answer: &|_| None,
         filters_copy_only: false,
         is_filter_published: false,
+        unique_keys: &[],
     })
 }
 
@@ -81,6 +82,7 @@ fn without_settings_only_the_name_changes() {
         answer: &|_| None,
         filters_copy_only: false,
         is_filter_published: false,
+        unique_keys: &[],
     })
     .expect("compiles");
     assert!(plan.is_identity() && !plan.copy_needs_decode() && !plan.needs_text_stream());

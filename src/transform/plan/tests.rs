@@ -44,6 +44,7 @@ fn plan(columns: Vec<ColumnSettings>) -> TransformPlan {
         answer: &|_| None,
         filters_copy_only: false,
         is_filter_published: false,
+        unique_keys: &[],
     })
     .expect("compiles")
 }
