@@ -1,4 +1,7 @@
-//! Transforms: what becomes of rows on their way, by copy, by insert, by update and by resync.
+//! Transforms: columns and rows that change on their way. What arrives is what the source's server makes
+//! of the rows with the expression that defines each step: by copy, by insert, by update, by resync.
 
 mod expressions;
 mod filters;
+mod refused;
+mod steps;
