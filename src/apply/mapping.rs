@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::apply::fit::{Fit, fit};
+use crate::apply::mark::MarkMisfit;
 use crate::model::table::Table;
 use crate::pg::catalog::{ColumnInfo, Generated, Identity, IndexInfo, RelationKind, TableInfo};
 use crate::pg::ident::{QualifiedName, identifier};
@@ -147,6 +148,8 @@ pub enum MappingError {
         source_type: String,
         reason: &'static str,
     },
+    #[error(transparent)]
+    Mark(#[from] MarkMisfit),
 }
 
 impl MappingError {
@@ -154,6 +157,7 @@ impl MappingError {
     pub fn remedy(&self) -> Option<String> {
         match self {
             MappingError::NotATable { .. } => None,
+            MappingError::Mark(misfit) => Some(misfit.remedy()),
             MappingError::MissingColumn { table, column, type_name } => {
                 let type_name = type_name.as_deref()?;
                 let column = identifier(column);

@@ -37,6 +37,27 @@ pub fn merge_sql(target: &Target, is_binary: bool) -> MergeSql {
     MergeSql { copy_in: format!("{create}; {load}"), merge }
 }
 
+/// Before a staged copy of the whole table is merged: marks the rows that it does not have, because the
+/// source has deleted them while nobody saw it. None where nothing is marked.
+pub fn mark_unstaged(target: &Target) -> Option<String> {
+    let staged = statement::staging_name(STAGING);
+    let is_same = statement::key_equals(target, "d", "s");
+    let mark = mark_all(target)?;
+    Some(format!("{mark} AND NOT EXISTS (SELECT FROM {staged} AS s WHERE {is_same})"))
+}
+
+/// Marks every row that is not marked. A row that is merged is cleared again.
+pub fn mark_all(target: &Target) -> Option<String> {
+    let mark = target.mark?;
+    let column = identifier(&target.columns[mark.column].name);
+    Some(format!(
+        "UPDATE {} AS d SET {column} = {} WHERE NOT (d.{})",
+        target.rows_sql(),
+        mark.kind.set_sql(),
+        mark.kind.is_set_sql(&column)
+    ))
+}
+
 fn columns(target: &Target, mask: &[usize]) -> String {
     identifiers(mask.iter().map(|&index| target.columns[index].name.as_str()))
 }
@@ -130,6 +151,8 @@ mod tests {
             is_partitioned: false,
             may_suppress: false,
             policy: FoldPolicy::Fold,
+            mark: None,
+            keeps_deleted: false,
             remember: None,
         }
     }

@@ -12,6 +12,7 @@ pub mod conflicts;
 pub mod error;
 pub mod fit;
 pub mod mapping;
+pub mod mark;
 pub mod merge;
 pub mod parameter;
 pub mod preflight;

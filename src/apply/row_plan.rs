@@ -7,6 +7,7 @@ use crate::apply::statement::{self, Find, Mask};
 use crate::apply::target::Target;
 use crate::apply::writer::value_of;
 use crate::model::change::{OldRow, RowChange};
+use crate::model::mark;
 use crate::model::row::Row;
 
 /// The shape of a row statement inside one step.
@@ -28,6 +29,8 @@ pub(super) enum Shape {
     Delete {
         find: Find,
     },
+    /// A deleted row goes, because another one gets its key.
+    Clear,
     /// An update of a row that may not be there yet.
     Remember {
         mask: Mask,
@@ -45,6 +48,7 @@ impl Shape {
             }
             Shape::Replace { sent, find } => replace::replace_row(target, sent, *find),
             Shape::Delete { find } => statement::delete_row(target, *find),
+            Shape::Clear => statement::clear_key(target),
             Shape::Remember { mask, find } => remember::update_or_remember(target, mask, *find),
         }
     }
@@ -85,7 +89,43 @@ pub(super) fn plan_change<'a>(target: &Target, change: &'a RowChange) -> Option<
                 effect: PlannedEffect::Delete,
             })
         }
+        RowChange::Mark { row } => {
+            let mask = mark_mask(target);
+            let find = find_by(target);
+            let mut values = values_at(target, row, &mask);
+            values.extend(found_values(target, find, row));
+            Some(Planned {
+                shape: Shape::Update { mask, find },
+                values,
+                effect: PlannedEffect::Delete,
+            })
+        }
     }
+}
+
+/// What stands at the key that an update moves its row to, where rows stay that the source has deleted:
+/// nobody has it any more. The parameters are the new key's values and the old one's.
+pub(super) fn plan_clearing<'a>(target: &Target, change: &'a RowChange) -> Option<Planned<'a>> {
+    let RowChange::Update { old: Some(old), new } = change else { return None };
+    let is_moved = |&index: &usize| {
+        let after = value_of(target, new, index);
+        !after.is_unchanged() && after != value_of(target, old.row(), index)
+    };
+    if !target.keeps_deleted || !target.key.iter().any(is_moved) {
+        return None;
+    }
+    let after = |&index: &usize| {
+        let after = value_of(target, new, index);
+        WireValue(if after.is_unchanged() { value_of(target, old.row(), index) } else { after })
+    };
+    let mut values: Vec<WireValue<'a>> = target.key.iter().map(after).collect();
+    values.extend(values_at(target, old.row(), &target.key));
+    Some(Planned { shape: Shape::Clear, values, effect: PlannedEffect::Remember })
+}
+
+/// The column that a deleted row's mark is set in.
+pub(super) fn mark_mask(target: &Target) -> Mask {
+    target.mark.iter().map(|mark| mark.column).collect()
 }
 
 fn plan_update<'a>(target: &Target, old: Option<&'a OldRow>, new: &'a Row) -> Option<Planned<'a>> {
@@ -97,6 +137,11 @@ fn plan_update<'a>(target: &Target, old: Option<&'a OldRow>, new: &'a Row) -> Op
         let after = value_of(target, new, index);
         !after.is_unchanged() && after != value_of(target, before, index)
     }));
+    // And with it the mark is cleared, as by an insert.
+    if mask.iter().any(|index| target.key.contains(index)) {
+        mask.retain(|&index| !target.is_mark(index));
+        mask.extend(mark_mask(target));
+    }
     mask.sort_unstable();
     if target.has_unsettable() || mask.iter().any(|&i| target.columns[i].is_identity_always) {
         return Some(plan_replace(target, find, before, new));
@@ -171,9 +216,13 @@ pub(super) fn values_of<'a>(target: &Target, row: &'a Row) -> Vec<WireValue<'a>>
     (0..target.columns.len()).map(|index| WireValue(value_of(target, row, index))).collect()
 }
 
-/// The columns that an update of this row sets: sent, not of the key, not the server's own.
+/// The columns that an update of this row sets: sent, not of the key, not the server's own. The mark of
+/// deleted rows only where it is set.
 pub(super) fn sent_mask(target: &Target, row: &Row) -> Mask {
-    let mut mask = statement::full_mask(target);
-    mask.retain(|&index| !value_of(target, row, index).is_unchanged());
+    let mut mask = statement::insert_mask(target);
+    mask.retain(|&index| {
+        let value = value_of(target, row, index);
+        !(value.is_unchanged() || target.is_mark(index) && mark::is_cleared(value))
+    });
     mask
 }

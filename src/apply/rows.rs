@@ -55,6 +55,8 @@ pub enum Effect<'a> {
     Savepoint,
     /// Rows written that were new; one was sent.
     Inserted { table: TableId },
+    /// A row written, whether it was new or not.
+    Written { table: TableId },
     /// Rows that had to be inserted because the update found none.
     UpdatedOrInserted { table: TableId },
     /// Rows updated; one was due. `row` is what was sent of it, and not all that it has.
@@ -129,11 +131,14 @@ impl<'w, 'a> Rows<'w, 'a> {
             match effect {
                 Effect::Control | Effect::Removed => {}
                 Effect::Savepoint => self.before_savepoint = self.conflicts.clone(),
-                Effect::Inserted { table } | Effect::UpdatedOrInserted { table }
+                Effect::Inserted { table }
+                | Effect::Written { table }
+                | Effect::UpdatedOrInserted { table }
                     if count == SUPPRESSED =>
                 {
                     self.conflicts.add(table, ConflictKind::Suppressed, 1);
                 }
+                Effect::Written { .. } => {}
                 Effect::Inserted { table } => {
                     self.conflicts.add(table, ConflictKind::InsertExists, missed);
                 }
@@ -214,7 +219,10 @@ impl<'w, 'a> Rows<'w, 'a> {
                 rows => rows.iter().filter(|row| row.get(0)).count() as u64,
             })
         };
-        let effect = Effect::Inserted { table };
+        let effect = match target.keeps_deleted {
+            true => Effect::Written { table },
+            false => Effect::Inserted { table },
+        };
         self.pipeline.push(effect, answer(Arc::clone(target), inserting)).await;
         Ok(())
     }

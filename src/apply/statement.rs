@@ -45,13 +45,12 @@ fn set_from(target: &Target, mask: &[usize], source: &str) -> String {
 
 /// ` ON CONFLICT (key) DO …`: the newer row wins. The table must go by another name in the statement
 /// ([`inserted_into`]).
-fn on_conflict(target: &Target) -> String {
+fn on_conflict(target: &Target, mask: &[usize]) -> String {
     let key = column_list(target.key_columns());
-    let mask = settable(target);
     if mask.is_empty() {
         return format!(" ON CONFLICT ({key}) DO NOTHING");
     }
-    format!(" ON CONFLICT ({key}) DO UPDATE SET {}", set_from(target, &mask, "excluded"))
+    format!(" ON CONFLICT ({key}) DO UPDATE SET {}", set_from(target, mask, "excluded"))
 }
 
 /// `RETURNING` whether the row is new. A partitioned table has no system columns to tell by; there
@@ -97,7 +96,7 @@ pub fn insert_row(target: &Target) -> String {
             .join(", "),
     );
     if target.has_arbiter {
-        sql.push_str(&on_conflict(target));
+        sql.push_str(&on_conflict(target, &settable(target)));
     }
     sql.push_str(&returning_fresh(target));
     sql
@@ -203,6 +202,22 @@ pub fn delete_row(target: &Target, find: Find) -> String {
     format!("DELETE FROM {} WHERE {}", target.rows_sql(), finding(target, find, 1))
 }
 
+/// Deletes the row of a key that another row gets, which the source has deleted. The parameters are that
+/// key's values and the other row's own: two texts that count as equal are one row.
+pub fn clear_key(target: &Target) -> String {
+    let own = finding(target, Find::Key, target.key.len() + 1);
+    let is_marked = target.mark.map(|mark| {
+        let column = identifier(&target.columns[mark.column].name);
+        format!(" AND {}", mark.kind.is_set_sql(&column))
+    });
+    format!(
+        "DELETE FROM {} WHERE {} AND NOT ({own}){}",
+        target.rows_sql(),
+        finding(target, Find::Key, 1),
+        is_marked.unwrap_or_default()
+    )
+}
+
 /// Whether a cast to text gives the text that the type is stored and sent as. Types of users may
 /// have another cast; that of `bpchar` drops blanks at the end, which count where no length is set.
 fn is_cast_exact(type_name: &str) -> bool {
@@ -234,9 +249,16 @@ fn one_equal_row(target: &Target, first: usize) -> String {
     format!("ctid = (SELECT ctid FROM {table} WHERE {equal} LIMIT 1)")
 }
 
-/// Every column that an update may set, where all values are known.
-pub fn full_mask(target: &Target) -> Mask {
+/// Every column that an insert sets of a row that is there already.
+pub fn insert_mask(target: &Target) -> Mask {
     settable(target)
+}
+
+/// Every column that an update may set, where all values are known. The mark of deleted rows is as it is.
+pub fn full_mask(target: &Target) -> Mask {
+    let mut mask = settable(target);
+    mask.retain(|&index| !target.is_mark(index));
+    mask
 }
 
 /// Creates a staging table with the columns of `mask`, as the destination types them.
@@ -273,9 +295,10 @@ fn copy_in_open(table: &str, target: &Target, mask: &[usize], is_binary: bool) -
     format!("COPY {table}{columns} FROM STDIN (FORMAT {format}")
 }
 
-/// Upserts a staging table of whole rows, in key order. Returns how many rows there were and how
+/// Upserts a staging table of whole rows, in key order; of a row that is there already it sets the columns
+/// of `mask`. Returns how many rows there were and how
 /// many of them were new.
-pub fn upsert_staged(target: &Target, staging: &str) -> String {
+pub fn upsert_staged(target: &Target, staging: &str, mask: &[usize]) -> String {
     let columns = column_list(&target.columns);
     format!(
         "WITH written AS (INSERT INTO {table} ({columns}){overriding} SELECT {columns} FROM {staged} \
@@ -285,7 +308,7 @@ pub fn upsert_staged(target: &Target, staging: &str) -> String {
         overriding = overriding(target),
         staged = staging_name(staging),
         key = column_list(target.key_columns()),
-        conflict = on_conflict(target),
+        conflict = on_conflict(target, mask),
         returning = returning_fresh(target),
     )
 }
@@ -350,6 +373,8 @@ mod tests {
             is_partitioned: false,
             may_suppress: false,
             policy: FoldPolicy::Fold,
+            mark: None,
+            keeps_deleted: false,
             remember: None,
         }
     }
@@ -399,7 +424,7 @@ mod tests {
     #[test]
     fn a_partitioned_table_tells_a_new_row_by_the_old_one() {
         let target = Target { is_partitioned: true, ..target() };
-        for sql in [insert_row(&target), upsert_staged(&target, "stage_1")] {
+        for sql in [insert_row(&target), upsert_staged(&target, "stage_1", &[0, 2])] {
             let returning = "RETURNING NOT EXISTS (SELECT FROM \"public\".\"t\" AS present WHERE \
                              present.\"k\" = written_row.\"k\")";
             assert!(sql.contains("INTO \"public\".\"t\" AS written_row ("), "{sql}");
@@ -409,7 +434,7 @@ mod tests {
 
     #[test]
     fn staged_rows_are_written_in_key_order() {
-        let sql = upsert_staged(&target(), "stage_1");
+        let sql = upsert_staged(&target(), "stage_1", &[0, 2]);
         assert!(sql.contains("FROM pg_temp.\"stage_1\" ORDER BY \"k\" ON CONFLICT"), "{sql}");
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::apply::mapping::Mapping;
 use crate::batch::FoldPolicy;
+use crate::model::mark::MarkKind;
 use crate::model::table::Table;
 use crate::pg::ident::QualifiedName;
 
@@ -17,6 +18,14 @@ pub struct TargetColumn {
     pub is_identity_always: bool,
     /// The operator that two of its values are compared with.
     pub equality: String,
+}
+
+/// The column that says of a row that the source has deleted it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TargetMark {
+    /// Its position in the target's columns.
+    pub column: usize,
+    pub kind: MarkKind,
 }
 
 /// One destination table.
@@ -35,6 +44,10 @@ pub struct Target {
     /// A trigger may keep a row from being written.
     pub may_suppress: bool,
     pub policy: FoldPolicy,
+    /// Position in `columns` of the one that says of a row that the source has deleted it.
+    pub mark: Option<TargetMark>,
+    /// Rows stay that the source has deleted: a key that is there is nothing to wonder about.
+    pub keeps_deleted: bool,
     /// The table is loaded in part: the head of the statement that writes down the key of a row which
     /// an update could not make.
     pub remember: Option<String>,
@@ -47,6 +60,10 @@ pub struct Circumstances {
     pub keeps_order: bool,
     /// The destination's rows hold values that no change carries.
     pub has_further_columns: bool,
+    /// Rows stay that the source has deleted.
+    pub keeps_deleted: bool,
+    /// The value that says so of a row.
+    pub mark: Option<(usize, MarkKind)>,
 }
 
 impl Target {
@@ -64,6 +81,9 @@ impl Target {
             .collect();
         let position = |index: &usize| columns.iter().position(|c| c.value_index == *index);
         let key: Vec<usize> = table.key.iter().filter_map(position).collect();
+        let mark = circumstances.mark.and_then(|(value_index, kind)| {
+            Some(TargetMark { column: position(&value_index)?, kind })
+        });
         let has_unsettable = unsettable(&columns, &key);
         let policy = if circumstances.keeps_order {
             FoldPolicy::InOrder
@@ -83,6 +103,8 @@ impl Target {
             is_partitioned: mapping.is_partitioned,
             may_suppress: mapping.has_before_triggers,
             policy,
+            mark,
+            keeps_deleted: circumstances.keeps_deleted,
             remember: None,
         }
     }
@@ -101,6 +123,11 @@ impl Target {
 
     pub fn is_partial(&self) -> bool {
         self.remember.is_some()
+    }
+
+    /// Whether a column is the mark of deleted rows.
+    pub fn is_mark(&self, column: usize) -> bool {
+        self.mark.is_some_and(|mark| mark.column == column)
     }
 
     pub fn has_identity_always(&self) -> bool {

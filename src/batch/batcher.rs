@@ -89,7 +89,7 @@ impl Batcher {
     pub fn push_holding(&mut self, change: Change, policy: FoldPolicy, held_bytes: usize) {
         let own_bytes = match &change {
             Change::Row { change, .. } => change.memory_bytes(),
-            Change::Truncate(_) => 0,
+            Change::Truncate(_) | Change::Left { .. } => 0,
         };
         let memory_bytes = CHANGE_OVERHEAD_BYTES + own_bytes.max(held_bytes);
         let is_full = !self.transaction.changes.is_empty()
@@ -224,6 +224,7 @@ fn count(counts: &mut Vec<TableCounts>, change: &Change) {
     };
     match change {
         Change::Row { table, change } => add(table.id, change.op()),
+        Change::Left { table, op } => add(table.id, *op),
         Change::Truncate(truncate) => {
             for table in &truncate.tables {
                 add(table.id, Op::Truncate);

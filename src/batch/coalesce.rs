@@ -1,18 +1,19 @@
 //! The fold: a table's changes to one net effect a key.
 //!
-//! | before | insert | update | delete |
-//! | --- | --- | --- | --- |
-//! | nothing | Insert | Update | Delete |
-//! | Insert | Insert (newer) | Insert (merged) | Removal |
-//! | Update | Insert (newer) | Update (union of sent columns) | Delete |
-//! | Delete | Replace | not foldable | Delete |
-//! | Replace | Replace (newer) | Replace (merged) | Delete |
-//! | Removal | Insert | not foldable | Removal |
+//! | before | insert | update | delete | mark |
+//! | --- | --- | --- | --- | --- |
+//! | nothing | Insert | Update | Delete | Mark |
+//! | Insert | Insert (newer) | Insert (merged) | Removal | Insert (marked) |
+//! | Update | Insert (newer) | Update (union of sent columns) | Delete | Update (marked) |
+//! | Delete | Replace | not foldable | Delete | not foldable |
+//! | Replace | Replace (newer) | Replace (merged) | Delete | Replace (marked) |
+//! | Removal | Insert | not foldable | Removal | not foldable |
+//! | Mark | Insert | not foldable | Delete | Mark (newer) |
 //!
 //! "Removal" still deletes at the destination, uncounted: if the row was there against expectation,
 //! one-by-one application would have overwritten and deleted it. "Not foldable" is a change of a
 //! row that the batch itself has removed; the caller keeps it in order instead, so that it is
-//! treated exactly like any change of a missing row. The law, tested: the folded effects leave the
+//! treated exactly like any change of a missing row, and a change of one that it has only marked. The law, tested: the folded effects leave the
 //! same table as the changes one by one.
 
 use std::collections::HashMap;
@@ -33,6 +34,7 @@ enum NetEffect {
     Delete(Row),
     Replace(Row),
     Removal(Row),
+    Mark(Row),
 }
 
 /// The open fold of one table.
@@ -95,7 +97,25 @@ impl Fold {
                 }
                 None => Err(RowChange::Delete { old }),
             },
+            RowChange::Mark { row } => self.mark(row),
         }
+    }
+
+    fn mark(&mut self, row: Row) -> Result<(), RowChange> {
+        let Some(key) = key_of(&self.table, &row) else { return Err(RowChange::Mark { row }) };
+        let place = self.place(key);
+        match place {
+            None | Some(NetEffect::Mark(_)) => *place = Some(NetEffect::Mark(row)),
+            Some(
+                NetEffect::Insert(known) | NetEffect::Update(known) | NetEffect::Replace(known),
+            ) => {
+                known.overwrite_from(&row);
+            }
+            Some(NetEffect::Delete(_) | NetEffect::Removal(_)) => {
+                return Err(RowChange::Mark { row });
+            }
+        }
+        Ok(())
     }
 
     fn insert(&mut self, new: Row) -> Result<(), RowChange> {
@@ -112,9 +132,13 @@ impl Fold {
     fn place_insert(&mut self, key: Bytes, new: Row) {
         let place = self.place(key);
         let effect = match place.take() {
-            None | Some(NetEffect::Insert(_) | NetEffect::Update(_) | NetEffect::Removal(_)) => {
-                NetEffect::Insert(new)
-            }
+            None
+            | Some(
+                NetEffect::Insert(_)
+                | NetEffect::Update(_)
+                | NetEffect::Removal(_)
+                | NetEffect::Mark(_),
+            ) => NetEffect::Insert(new),
             Some(NetEffect::Delete(_) | NetEffect::Replace(_)) => NetEffect::Replace(new),
         };
         *place = Some(effect);
@@ -146,7 +170,7 @@ impl Fold {
                 new.fill_unchanged_from(&before);
                 NetEffect::Replace(new)
             }
-            Some(gone @ (NetEffect::Delete(_) | NetEffect::Removal(_))) => {
+            Some(gone @ (NetEffect::Delete(_) | NetEffect::Removal(_) | NetEffect::Mark(_))) => {
                 *place = Some(gone);
                 return Err(RowChange::Update { old: None, new });
             }
@@ -158,9 +182,13 @@ impl Fold {
     fn delete(&mut self, key: Bytes, old: Row) {
         let place = self.place(key);
         *place = Some(match place.take() {
-            None | Some(NetEffect::Update(_) | NetEffect::Delete(_) | NetEffect::Replace(_)) => {
-                NetEffect::Delete(old)
-            }
+            None
+            | Some(
+                NetEffect::Update(_)
+                | NetEffect::Delete(_)
+                | NetEffect::Replace(_)
+                | NetEffect::Mark(_),
+            ) => NetEffect::Delete(old),
             Some(NetEffect::Insert(_) | NetEffect::Removal(_)) => NetEffect::Removal(old),
         });
     }
@@ -180,6 +208,7 @@ impl Fold {
             table: self.table,
             removals: Vec::new(),
             deletes: Vec::new(),
+            marks: Vec::new(),
             updates: Vec::new(),
             inserts: self.appended,
         };
@@ -189,6 +218,7 @@ impl Fold {
                 NetEffect::Update(row) => net.updates.push(row),
                 NetEffect::Delete(row) => net.deletes.push(row),
                 NetEffect::Removal(row) => net.removals.push(row),
+                NetEffect::Mark(row) => net.marks.push(row),
                 NetEffect::Replace(row) => {
                     net.deletes.push(row.clone());
                     net.inserts.push(row);

@@ -56,7 +56,7 @@ pub enum Step {
 }
 
 /// A table's changes folded by key: each key at most once in each list. They are written in the
-/// order deletes, removals, updates, inserts.
+/// order deletes, removals, marks, updates, inserts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetEffects {
     pub table: Arc<Table>,
@@ -65,6 +65,8 @@ pub struct NetEffects {
     /// Rows (only their key counts) that existed before the batch and are gone after it, also those
     /// that `inserts` brings back anew.
     pub deletes: Vec<Row>,
+    /// Rows (their key and their mark) that existed and that the source has deleted: they stay.
+    pub marks: Vec<Row>,
     /// Rows that existed; [`Value::Unchanged`](crate::model::row::Value::Unchanged) leaves a column
     /// as it is.
     pub updates: Vec<Row>,

@@ -50,6 +50,7 @@ impl Steps {
     pub fn push(&mut self, change: Change, policy: FoldPolicy) {
         match change {
             Change::Row { table, change } => self.push_row(table, change, policy),
+            Change::Left { .. } => {}
             Change::Truncate(truncate) => {
                 // CASCADE may reach tables that the message does not list: a barrier for all.
                 self.latest.clear();

@@ -75,6 +75,11 @@ impl Places {
         self.at(&Path::of(&["table"]).index(index).key("where"))
     }
 
+    /// The place of a `[[table]]`'s `on_delete`.
+    pub fn table_on_delete(&self, index: usize) -> String {
+        self.at(&Path::of(&["table"]).index(index).key("on_delete"))
+    }
+
     fn at(&self, path: &Path) -> String {
         let key = path.to_string();
         match self.0.get(&key) {

@@ -119,6 +119,31 @@ pub enum OnTruncate {
     Halt,
 }
 
+/// What a DELETE at the source does at the destination.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum OnDelete {
+    #[default]
+    Delete,
+    /// Nothing.
+    Keep,
+    /// The row stays, and this column, which only the destination has, says that it is deleted.
+    Mark(String),
+}
+
+impl OnDelete {
+    /// Whether rows stay that the source has deleted.
+    pub fn keeps(&self) -> bool {
+        *self != OnDelete::Delete
+    }
+
+    pub fn mark(&self) -> Option<&str> {
+        match self {
+            OnDelete::Mark(column) => Some(column),
+            OnDelete::Delete | OnDelete::Keep => None,
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct StateSettings {
     /// The pipeline's own directory (`<dir>/<pipeline>`).
@@ -162,6 +187,7 @@ pub struct TableSettings {
     pub on_existing: Option<OnExisting>,
     pub new_columns: Option<NewColumns>,
     pub on_truncate: Option<OnTruncate>,
+    pub on_delete: OnDelete,
     pub create_tables: Option<bool>,
     /// Source columns that identify a row at the destination; `None`: the replica identity's.
     pub key: Option<Vec<String>>,
@@ -285,7 +311,20 @@ impl Settings {
     }
 
     pub fn on_truncate(&self, source: &QualifiedName) -> OnTruncate {
-        self.table(source).and_then(|t| t.on_truncate).unwrap_or(self.destination.on_truncate)
+        let table = self.table(source);
+        if let Some(on_truncate) = table.and_then(|table| table.on_truncate) {
+            return on_truncate;
+        }
+        match self.destination.on_truncate {
+            // Where deleted rows stay, those of a TRUNCATE do.
+            OnTruncate::Truncate if self.keeps_deleted(source) => OnTruncate::Ignore,
+            on_truncate => on_truncate,
+        }
+    }
+
+    /// Whether rows stay at the destination that the source has deleted.
+    pub fn keeps_deleted(&self, source: &QualifiedName) -> bool {
+        self.table(source).is_some_and(|table| table.on_delete.keeps())
     }
 
     pub fn new_columns(&self, source: &QualifiedName) -> NewColumns {

@@ -41,6 +41,11 @@ pub enum RowChange {
     Delete {
         old: OldRow,
     },
+    /// A delete that only sets the row's mark ([`crate::model::mark`]): the key's values and the mark, and
+    /// every other value unchanged.
+    Mark {
+        row: Row,
+    },
 }
 
 /// What an operator counts (`rows_total{op}`).
@@ -70,7 +75,7 @@ impl RowChange {
         match self {
             RowChange::Insert { .. } => Op::Insert,
             RowChange::Update { .. } => Op::Update,
-            RowChange::Delete { .. } => Op::Delete,
+            RowChange::Delete { .. } | RowChange::Mark { .. } => Op::Delete,
         }
     }
 
@@ -81,6 +86,7 @@ impl RowChange {
                 new.memory_bytes() + old.as_ref().map_or(0, |old| old.row().memory_bytes())
             }
             RowChange::Delete { old } => old.row().memory_bytes(),
+            RowChange::Mark { row } => row.memory_bytes(),
         }
     }
 }
@@ -96,8 +102,16 @@ pub struct Truncate {
 /// One change inside a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    Row { table: Arc<Table>, change: RowChange },
+    Row {
+        table: Arc<Table>,
+        change: RowChange,
+    },
     Truncate(Truncate),
+    /// One that the destination does not follow (`on_delete = "keep"`): it is counted, and no more.
+    Left {
+        table: Arc<Table>,
+        op: Op,
+    },
 }
 
 /// A transaction's beginning as the source announced it.

@@ -4,5 +4,6 @@
 
 pub mod change;
 pub mod finding;
+pub mod mark;
 pub mod row;
 pub mod table;

@@ -77,6 +77,15 @@ impl Row {
         payload + self.0.len() * size_of::<Value>()
     }
 
+    /// Takes every value that `later` has; what it carries behind its last column stays.
+    pub fn overwrite_from(&mut self, later: &Row) {
+        for (value, after) in self.0.iter_mut().zip(&later.0) {
+            if !after.is_unchanged() {
+                value.clone_from(after);
+            }
+        }
+    }
+
     /// Takes from `earlier` every value that this row lacks.
     pub fn fill_unchanged_from(&mut self, earlier: &Row) {
         for (value, before) in self.0.iter_mut().zip(&earlier.0) {

@@ -16,6 +16,7 @@ use crate::pipeline::chosen_key;
 use crate::pipeline::context::Context;
 use crate::pipeline::copy::create::{Sides, request as structure_request};
 use crate::pipeline::error::PipelineError;
+use crate::pipeline::kept::Kept;
 use crate::pipeline::money;
 use crate::pipeline::planner::{Planner, describe, map};
 use crate::pipeline::structure_findings::{self, Creator, Wanted};
@@ -83,6 +84,14 @@ pub async fn findings(
             Err(error) => return Err(error),
         };
         let mut mapping = existing.as_ref().map(|existing| map(&transform, source, existing));
+        if settings.keeps_deleted(&source.name) {
+            let kept = Kept {
+                transform: &transform,
+                existing: existing.as_ref(),
+                is_copy_only: subject.is_copy_only,
+            };
+            misfits.extend(kept.findings(&mut mapping));
+        }
         if is_followed(subject, source, &name) {
             // Both sides as they are now; the stream may be far from there.
             match (&existing, &mapping) {

@@ -20,6 +20,7 @@ pub mod drift;
 pub mod error;
 pub mod expressions;
 pub mod foreign_keys;
+mod kept;
 pub mod lease;
 pub mod lineage;
 pub mod look;

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::apply::mapping::{Mapping, MappingError};
+use crate::apply::mark::MarkMisfit;
 use crate::apply::target::{Circumstances, Target};
 use crate::checkpoint::tables::TableRecord;
 use crate::config::settings::{Settings, TableSettings};
@@ -279,10 +280,16 @@ impl Planner {
     ) -> Result<TablePlan, PipelineError> {
         let mapping = map(&transform, source_info, &destination)
             .map_err(|errors| schema_error(table, &errors))?;
+        if transform.mark().is_some() && !transform.table().has_key() {
+            let message = format!("deleted rows cannot be marked: {NO_KEY_TO_MARK_BY}");
+            return Err(PipelineError::Schema { table: table.clone(), message, lsn: None });
+        }
         let is_values_binary = is_binary_compatible(&transform, &mapping);
         let circumstances = Circumstances {
             keeps_order: self.keeps_order && mapping.has_foreign_keys,
             has_further_columns: destination.columns.len() > mapping.columns.len(),
+            keeps_deleted: self.settings.keeps_deleted(table),
+            mark: transform.mark().map(|mark| (mark.index, mark.kind)),
         };
         Ok(TablePlan {
             is_stream_binary: is_values_binary && !transform.needs_text_stream(),
@@ -375,6 +382,7 @@ impl Planner {
                     let place = match () {
                         () if error.is_of_the_key() => settings.places.table_key(index),
                         () if error.is_of_the_filter() => settings.places.table_filter(index),
+                        () if error.is_of_the_mark() => settings.places.table_on_delete(index),
                         () => settings.places.column(index, &error.column),
                     };
                     format!("{place}: {}", described(error))
@@ -393,6 +401,9 @@ impl Planner {
         answers.get(question).cloned()
     }
 }
+
+/// Why `on_delete = "mark:…"` is refused of a table.
+pub const NO_KEY_TO_MARK_BY: &str = "no columns identify a row of the source's table, and of several equal ones one would be marked that another row stands for; give it a primary key, or set on_delete to \"keep\"";
 
 fn missing(source: &QualifiedName, destination: &QualifiedName) -> PipelineError {
     PipelineError::Schema {
@@ -437,13 +448,21 @@ pub fn map(
     };
     let columns: Vec<Option<&ColumnInfo>> =
         (0..transform.table().columns.len()).map(described).collect();
-    Mapping::new(transform.table(), &columns, destination)
+    let mapped = Mapping::new(transform.table(), &columns, destination);
+    let Some(mark) = transform.mark_name() else { return mapped };
+    let Some(misfit) = MarkMisfit::of(destination, mark) else { return mapped };
+    let mut errors = mapped.err().unwrap_or_default();
+    let is_mark = |error: &MappingError| matches!(error, MappingError::MissingColumn { column, .. } if column == mark);
+    errors.retain(|error| !is_mark(error));
+    errors.push(misfit.into());
+    Err(errors)
 }
 
 /// Whether all values may be written in binary.
 fn is_binary_compatible(transform: &TransformPlan, mapping: &Mapping) -> bool {
     mapping.columns.iter().filter(|column| column.is_written()).all(|column| {
         column.is_binary_compatible
+            || transform.mark().is_some_and(|mark| mark.index == column.value_index)
             || transform.passed_column(column.value_index).is_none()
                 && transform.computed_column(column.value_index).is_none()
                 && transform.joins_binary(column.value_index, column.destination.type_oid)

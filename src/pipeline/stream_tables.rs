@@ -18,7 +18,7 @@ use crate::batch::FoldPolicy;
 use crate::checkpoint::shape::SourceShape;
 use crate::checkpoint::tables::{CopyState, TableRecord};
 use crate::config::settings::OnTruncate;
-use crate::model::change::{Begin, Change, RowChange, Truncate};
+use crate::model::change::{Begin, Change, Op, RowChange, Truncate};
 use crate::model::finding::Side;
 use crate::model::table::{Table, TableId};
 use crate::pg::catalog::shapes::{self, TableShape};
@@ -33,7 +33,7 @@ use crate::pipeline::expressions::Calculator;
 use crate::pipeline::planner::{Planner, TablePlan};
 use crate::pipeline::reread::Rereader;
 use crate::pipeline::visible::become_visible;
-use crate::transform::{OpenChange, Outcome, Program, TransformError, TransformPlan};
+use crate::transform::{Mark, OpenChange, Outcome, Program, TransformError, TransformPlan};
 
 /// Source names by table, for whoever counts. Filled as tables appear.
 #[derive(Clone, Debug, Default)]
@@ -69,6 +69,15 @@ pub struct Followed {
     policy: FoldPolicy,
     copied_lsn: Lsn,
     on_truncate: OnTruncate,
+    on_delete: Deletes,
+}
+
+/// What a DELETE becomes.
+#[derive(Clone, Copy, Debug)]
+enum Deletes {
+    Followed,
+    Left,
+    Marked(Mark),
 }
 
 impl StreamTable {
@@ -80,14 +89,15 @@ impl StreamTable {
             RowChange::Update { new, .. } => {
                 !new.is_complete() && table.transform.needs_reading(new)
             }
-            RowChange::Delete { .. } => false,
+            RowChange::Delete { .. } | RowChange::Mark { .. } => false,
         };
         is_open && commit_lsn >= table.copied_lsn
     }
 
     /// The change as the destination gets it, or as far as the agent makes it; none where it does not
     /// count.
-    pub fn take(&self, change: RowChange, commit_lsn: Lsn) -> Result<Option<Taken>, PipelineError> {
+    pub fn take(&self, change: RowChange, begin: Begin) -> Result<Option<Taken>, PipelineError> {
+        let commit_lsn = begin.commit_lsn;
         let StreamTable::Followed(table) = self else { return Ok(None) };
         if commit_lsn < table.copied_lsn {
             return Ok(None);
@@ -97,7 +107,7 @@ impl StreamTable {
             return table.transform.open(change).map(Taken::Open).map(Some).map_err(refused);
         }
         let change = table.transform.apply(change).map_err(refused)?;
-        Ok(Some(table.ready(change)))
+        Ok(Some(table.ready(change, begin)))
     }
 
     /// An open change with its outcomes, as the destination gets it; none where its row is not
@@ -106,12 +116,13 @@ impl StreamTable {
         &self,
         change: OpenChange,
         outcomes: impl Iterator<Item = Outcome>,
-        commit_lsn: Lsn,
+        begin: Begin,
     ) -> Result<Option<(Change, FoldPolicy)>, PipelineError> {
         let StreamTable::Followed(table) = self else { return Ok(None) };
         let settled = table.transform.settle(change, outcomes);
-        let settled = settled.map_err(|error| self.data_error(&error.to_string(), commit_lsn))?;
-        Ok(settled.map(|change| table.row(change)))
+        let settled =
+            settled.map_err(|error| self.data_error(&error.to_string(), begin.commit_lsn))?;
+        Ok(settled.map(|change| table.row(change, begin)))
     }
 
     pub fn followed(&self) -> Option<&Followed> {
@@ -137,13 +148,23 @@ impl Followed {
         self.transform.program()
     }
 
-    fn row(&self, change: RowChange) -> (Change, FoldPolicy) {
+    /// The change as it is written: what the source deletes may stay.
+    fn row(&self, change: RowChange, begin: Begin) -> (Change, FoldPolicy) {
         let table = Arc::clone(self.transform.table());
+        let change = match (change, self.on_delete) {
+            (RowChange::Delete { .. }, Deletes::Left) => {
+                return (Change::Left { table, op: Op::Delete }, self.policy);
+            }
+            (RowChange::Delete { old }, Deletes::Marked(mark)) => {
+                RowChange::Mark { row: self.transform.marked(mark, &old, begin.commit_time) }
+            }
+            (change, _) => change,
+        };
         (Change::Row { table, change }, self.policy)
     }
 
-    fn ready(&self, change: RowChange) -> Taken {
-        let (change, policy) = self.row(change);
+    fn ready(&self, change: RowChange, begin: Begin) -> Taken {
+        let (change, policy) = self.row(change, begin);
         Taken::Ready(change, policy)
     }
 }
@@ -404,12 +425,18 @@ impl StreamTables {
         let policy = target.policy;
         self.targets.register(Arc::clone(transform.table()), Arc::new(target));
         self.rereader.register(Arc::clone(&transform), source_equalities);
+        let on_delete = match transform.mark() {
+            Some(mark) => Deletes::Marked(mark),
+            None if self.planner.settings().keeps_deleted(&table.name) => Deletes::Left,
+            None => Deletes::Followed,
+        };
         StreamTable::Followed(Box::new(Followed {
             source: table.name.clone(),
             transform,
             policy,
             copied_lsn: record.copied_lsn.unwrap_or(Lsn::ZERO),
             on_truncate: self.planner.settings().on_truncate(&table.name),
+            on_delete,
         }))
     }
 

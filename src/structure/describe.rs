@@ -86,6 +86,7 @@ fn table<'a>(
         is_born_child: false,
         overrides: Vec::new(),
         notes: Vec::new(),
+        kept: request.kept.clone(),
     }
 }
 

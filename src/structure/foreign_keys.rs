@@ -88,6 +88,7 @@ fn one(
         return Err("the destination's version has no such foreign keys".to_owned());
     }
     let (referenced, referenced_columns) = referenced(referable, row)?;
+    outlives(referable, table, row)?;
     table.passage(&row.columns)?;
     let columns: Vec<&str> =
         row.columns.iter().filter_map(|&number| table.passed_name(number)).collect();
@@ -128,6 +129,21 @@ fn one(
         validate,
         comment,
     }))
+}
+
+/// Rows that stay would be left without those that they point to.
+fn outlives(
+    referable: &Referable<'_>,
+    table: &Table<'_>,
+    row: &ConstraintRow,
+) -> Result<(), String> {
+    let keeps = |root: Oid| referable.requests.get(&root).is_some_and(|r| r.kept.is_some());
+    let oid = row.referenced.unwrap_or_default();
+    let root = referable.tables.get(&oid).map_or(oid, |table| table.row.root);
+    match keeps(table.row.root) && !keeps(root) {
+        true => Err("rows of the table stay that the source has deleted (on_delete), and those that they point to do not".to_owned()),
+        false => Ok(()),
+    }
 }
 
 /// The other side, under the destination's names.

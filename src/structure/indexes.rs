@@ -3,10 +3,12 @@
 //! A partitioned table's index is built last and without ONLY: the server then finds the indexes of
 //! its partitions, which are there under their own names, and attaches them.
 
-use super::Statement;
-use super::names::{with_inserted, with_listed_columns};
+use std::collections::BTreeSet;
+
+use super::names::{has_predicate, with_inserted, with_listed_columns};
 use super::scope::{Scope, comment_sql, options, options_sql};
 use super::table::{Passage, Table, VERSION_18, left_out};
+use super::{Kept, Statement};
 use crate::pg::catalog::structure::{IndexRow, StatisticsRow};
 use crate::pg::ident::{QualifiedName, identifier, literal};
 
@@ -35,8 +37,9 @@ impl Built {
 pub(super) fn build(scope: &Scope<'_>, table: &mut Table<'_>, rows: &[&IndexRow]) -> Built {
     let mut built = Built::default();
     for row in rows {
-        if let Err(reason) = one_index(scope, table, row, &mut built) {
-            table.notes.push(left_out("index", &row.name, &reason));
+        match one_index(scope, table, row, &mut built) {
+            Ok(note) => table.notes.extend(note),
+            Err(reason) => table.notes.push(left_out("index", &row.name, &reason)),
         }
     }
     built
@@ -47,7 +50,7 @@ fn one_index(
     table: &Table<'_>,
     row: &IndexRow,
     built: &mut Built,
-) -> Result<(), String> {
+) -> Result<Option<String>, String> {
     if !row.is_valid {
         return Err("it is not valid at the source".to_owned());
     }
@@ -62,6 +65,9 @@ fn one_index(
         scope.usable(Some(oid), "")?;
     }
     fits_version(row, scope.present.version())?;
+    if let Some(kept) = table.kept.as_ref().filter(|kept| is_loosened(kept, table, row)) {
+        return loosened(scope, table, row, (kept, &passage), built);
+    }
     let is_new_primary = row.is_primary && !scope.present.has_primary_key(&table.name);
     let (name, is_there) = scope.index_name(&table.name, &row.name);
     if !is_there && (is_new_primary || !row.is_primary) {
@@ -75,7 +81,61 @@ fn one_index(
         }
     }
     marks(table, row, &name, built);
-    Ok(())
+    Ok(None)
+}
+
+/// Whether an index would refuse a row because of one that the source has deleted.
+fn is_loosened(kept: &Kept, table: &Table<'_>, row: &IndexRow) -> bool {
+    let name =
+        |number: &i16| table.column(*number).and_then(|column| column.row).map(|row| &row.name);
+    let columns: Option<BTreeSet<&String>> = row.columns.iter().map(name).collect();
+    let is_key = !row.has_expression && columns == Some(kept.key.iter().collect());
+    row.is_exclusion || row.is_unique && !is_key
+}
+
+/// The index where rows stay that the source has deleted: unique among the others, or not at all. The
+/// second value is what to say about it.
+fn loosened(
+    scope: &Scope<'_>,
+    table: &Table<'_>,
+    row: &IndexRow,
+    (kept, passage): (&Kept, &Passage),
+    built: &mut Built,
+) -> Result<Option<String>, String> {
+    if row.is_exclusion || row.is_temporal {
+        return Err("rows that the source has deleted stay, and would be in the way".to_owned());
+    }
+    if kept.is_present.is_none() && row.nulls_not_distinct {
+        return Err("rows that the source has deleted stay, and it cannot be unique".to_owned());
+    }
+    let quoted = identifier(&row.name);
+    let (row, note) = match &kept.is_present {
+        Some(is_present) => {
+            let more = if has_predicate(&row.tail) { "AND" } else { "WHERE" };
+            let tail = format!("{} {more} ({is_present})", row.tail);
+            let note = format!("index {quoted} is unique among the rows that are not deleted");
+            (IndexRow { tail, ..row.clone() }, note)
+        }
+        None => {
+            let note = format!(
+                "index {quoted} is not unique, because rows stay that the source has deleted"
+            );
+            (IndexRow { is_unique: false, ..row.clone() }, note)
+        }
+    };
+    let row = IndexRow { constraint_name: None, constraint_comment: None, ..row };
+    let (name, is_there) = scope.index_name(&table.name, &row.name);
+    if !is_there {
+        let statement = statement(scope, table, &row, &name, passage);
+        let is_last = row.is_partitioned && table.is_partitioned;
+        if is_last { built.rest.push(statement) } else { built.indexes.push(statement) }
+    }
+    if let Some(text) = &row.comment {
+        let index = QualifiedName::new(&table.name.schema, &name).sql();
+        let sql = comment_sql(&format!("INDEX {index}"), text);
+        built.rest.push(Statement::new(format!("index {index}"), sql));
+    }
+    Ok(Some(note))
 }
 
 fn fits_version(row: &IndexRow, version: i32) -> Result<(), String> {

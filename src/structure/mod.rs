@@ -60,6 +60,17 @@ pub struct TableRequest {
     pub columns: Vec<OutputColumn>,
     /// It is ours to create: missing, or created by us before.
     pub is_ours: bool,
+    /// Rows stay that the source has deleted.
+    pub kept: Option<Kept>,
+}
+
+/// A table in which rows stay that the source has deleted: what is unique at the source is not here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The source's columns that identify a row: they do so in any case.
+    pub key: Vec<String>,
+    /// True of the rows that are not deleted, as SQL; `None` where nothing tells.
+    pub is_present: Option<String>,
 }
 
 /// One column as it leaves the transforms.

@@ -211,6 +211,20 @@ pub(super) fn with_listed_columns(text: &str, rename: impl Fn(&str) -> Option<St
     written
 }
 
+/// Whether an index's definition is that of a partial one.
+pub(super) fn has_predicate(text: &str) -> bool {
+    let mut depth = 0;
+    for token in tokens(text) {
+        match token {
+            Token::Other("(") => depth += 1,
+            Token::Other(")") => depth -= 1,
+            Token::Identifier("WHERE") if depth == 0 => return true,
+            _ => {}
+        }
+    }
+    false
+}
+
 /// Puts `insert` before the first top-level word of `before`, or at the end.
 pub(super) fn with_inserted(text: &str, insert: &str, before: &str) -> String {
     let mut written = String::with_capacity(text.len() + insert.len());

@@ -4,7 +4,7 @@
 //! reads one of them: then the table is created under the old names and the server renames, because
 //! it alone knows which words of an expression are columns.
 
-use super::OutputColumn;
+use super::{Kept, OutputColumn};
 use crate::pg::catalog::structure::{ColumnRow, ConstraintRow, RelationRow, SequenceRow};
 use crate::pg::ident::{QualifiedName, identifier, literal};
 use crate::pg::oid::Oid;
@@ -31,6 +31,7 @@ pub(super) struct Table<'a> {
     /// Inherited columns whose default or NOT NULL is not the parents'.
     pub(super) overrides: Vec<Override>,
     pub(super) notes: Vec<String>,
+    pub(super) kept: Option<Kept>,
 }
 
 /// An inherited column that is not as the parents have it.

@@ -101,6 +101,7 @@ fn planned(columns: Vec<OutputColumn>, schema: &str, present: PresentRows) -> St
         destination: QualifiedName::new(schema, "t"),
         columns,
         is_ours: true,
+        kept: None,
     }];
     let rows = source();
     let schemas = [("shop".to_owned(), schema.to_owned())].into();

@@ -63,6 +63,7 @@ impl TransformPlan {
         compiler.source_columns();
         compiler.destination_columns();
         compiler.filter();
+        compiler.mark();
         compiler.check_names();
         compiler.check_unique_keys();
         if compiler.errors.is_empty() { Ok(compiler.finish()) } else { Err(compiler.errors) }
@@ -93,19 +94,19 @@ fn keyed(input: PlanInput<'_>) -> Result<Arc<Table>, Vec<PlanError>> {
     }
 }
 
-struct Compiler<'a> {
-    input: PlanInput<'a>,
-    planned: Vec<Planned>,
+pub(super) struct Compiler<'a> {
+    pub(super) input: PlanInput<'a>,
+    pub(super) planned: Vec<Planned>,
     program: Program,
     errors: Vec<PlanError>,
 }
 
 /// One destination column in the making.
-struct Planned {
+pub(super) struct Planned {
     /// The source's name, or the configuration's for a column that only the destination has.
-    source_name: String,
-    output: Output,
-    column: Column,
+    pub(super) source_name: String,
+    pub(super) output: Output,
+    pub(super) column: Column,
 }
 
 impl<'a> Compiler<'a> {
@@ -149,7 +150,7 @@ impl<'a> Compiler<'a> {
                 Action::Constant(_) if table.key.contains(&index) => {
                     self.refuse(&source_name, Refusal::ConstantKey);
                 }
-                Action::Constant(_) | Action::Pass | Action::Steps(..) => {}
+                Action::Constant(_) | Action::Mark(_) | Action::Pass | Action::Steps(..) => {}
             }
             if let Some(made) = made {
                 (column.type_oid, column.type_modifier) = (made.type_oid, made.type_modifier);
@@ -250,7 +251,7 @@ impl<'a> Compiler<'a> {
                         action = Action::Constant(constant(over_text.of_constant(text)?));
                     }
                 }
-                (step, Action::Pass | Action::Steps(..)) => {
+                (step, Action::Pass | Action::Mark(_) | Action::Steps(..)) => {
                     let mut longer = match chain.take() {
                         Some(chain) => chain,
                         None => {
@@ -361,7 +362,7 @@ impl<'a> Compiler<'a> {
         self.input.settings?.columns.iter().find(|settings| settings.name == column)
     }
 
-    fn refuse(&mut self, column: &str, refusal: Refusal) {
+    pub(super) fn refuse(&mut self, column: &str, refusal: Refusal) {
         let table = self.input.table.name.clone();
         self.errors.push(PlanError { table, column: column.to_owned(), refusal });
     }

@@ -69,6 +69,7 @@ impl TransformPlan {
         match &output.action {
             Action::Pass => name(),
             Action::Steps(..) => format!("{}::pg_catalog.text", name()),
+            Action::Mark(kind) => kind.cleared_sql().to_owned(),
             Action::Constant(Constant::Null) => "NULL::pg_catalog.text".to_owned(),
             Action::Constant(Constant::Text { text, .. }) => {
                 let text = std::str::from_utf8(text).expect("a constant comes from a string");
@@ -107,7 +108,7 @@ impl TransformPlan {
     pub fn copy_needs_text(&self) -> bool {
         let is_parsed = |output: &Output| match &output.action {
             Action::Constant(constant) => constant.needs_text(),
-            Action::Pass | Action::Steps(..) => false,
+            Action::Pass | Action::Steps(..) | Action::Mark(_) => false,
         };
         let computed = self.outputs.iter().filter(|output| output.computed.is_some());
         let inputs = self.program.iter().flat_map(|program| &program.inputs);
@@ -126,7 +127,7 @@ impl TransformPlan {
                 let made = value_step::made(TextForm::Verbatim, steps, *made, value);
                 made.map_err(|cause| self.no_text(index, cause))
             }
-            Action::Steps(..) | Action::Pass | Action::Constant(_) => Ok(value),
+            Action::Steps(..) | Action::Pass | Action::Constant(_) | Action::Mark(_) => Ok(value),
         }
     }
 

@@ -34,6 +34,12 @@ pub enum Refusal {
     GoneKey,
     #[error("appeared at the source, and the table has masked columns but no rule for new ones")]
     Appeared,
+    #[error("is the mark of deleted rows (on_delete), which only the destination may have")]
+    TakenMark,
+    #[error(
+        "appeared at the source, and is the mark of deleted rows (on_delete), which only the destination may have"
+    )]
+    AppearedMark,
     #[error("is not named in [table.columns], and unlisted is \"fail\"")]
     Unlisted,
     #[error("has the destination name \"{0}\", as another column of the table does")]
@@ -78,7 +84,10 @@ impl PlanError {
     /// Whether the source's table changed (`E_SCHEMA`), rather than the configuration being wrong
     /// for it (`E_CONFIG`).
     pub fn is_schema_change(&self) -> bool {
-        matches!(self.refusal, Refusal::Gone | Refusal::GoneKey | Refusal::Appeared)
+        matches!(
+            self.refusal,
+            Refusal::Gone | Refusal::GoneKey | Refusal::Appeared | Refusal::AppearedMark
+        )
     }
 
     /// Whether it is about `key`, rather than about the column's steps.
@@ -89,6 +98,11 @@ impl PlanError {
     /// Whether it is about `where`.
     pub fn is_of_the_filter(&self) -> bool {
         matches!(self.refusal, Refusal::Filter(_))
+    }
+
+    /// Whether it is about `on_delete`.
+    pub fn is_of_the_mark(&self) -> bool {
+        matches!(self.refusal, Refusal::TakenMark | Refusal::AppearedMark)
     }
 
     /// What an operator can do about it.
@@ -103,6 +117,7 @@ impl PlanError {
             Refusal::Appeared => {
                 "Name the column in [table.columns], or set unlisted to \"pass\" or \"drop\"."
             }
+            Refusal::TakenMark | Refusal::AppearedMark => "Choose another column for the mark.",
             Refusal::Unlisted => "Name the column in [table.columns], or set unlisted.",
             Refusal::SameName(_) | Refusal::BadName(_) => "Rename one of the columns.",
             Refusal::DroppedKey | Refusal::ConstantKey => {

@@ -1,7 +1,7 @@
 //! Settings for tests: one place that names every field of a `[[table]]`.
 
 use crate::config::replacement::Replacement;
-use crate::config::settings::{ColumnSettings, Hash, Step, TableSettings, Unlisted};
+use crate::config::settings::{ColumnSettings, Hash, OnDelete, Step, TableSettings, Unlisted};
 use crate::config::steps::{Fake, FakeKind, JsonPath};
 use crate::pg::ident::QualifiedName;
 
@@ -16,6 +16,7 @@ pub(crate) fn table_settings(
         on_existing: None,
         new_columns: None,
         on_truncate: None,
+        on_delete: OnDelete::Delete,
         create_tables: None,
         key: None,
         unlisted,

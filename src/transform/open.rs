@@ -64,6 +64,8 @@ impl TransformPlan {
             RowChange::Insert { new } => (Some(new), None),
             RowChange::Update { old, new } => (Some(new), old.as_ref()),
             RowChange::Delete { old } => (None, Some(old)),
+            // Made of a delete that is settled.
+            RowChange::Mark { .. } => (None, None),
         };
         let new = new.map(|new| self.inputs(new)).transpose()?;
         let old = match old {
@@ -132,6 +134,7 @@ impl TransformPlan {
             }
             RowChange::Delete { old: OldRow::Full(_) } if !old_passes => None,
             RowChange::Delete { old } => Some(RowChange::Delete { old: finish_old(old)? }),
+            mark @ RowChange::Mark { .. } => Some(mark),
         })
     }
 

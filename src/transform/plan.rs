@@ -8,6 +8,7 @@ use super::program::Program;
 use super::text_form::{NoText, TextForm};
 use super::value_step::{self, ValueStep};
 use crate::model::change::{OldRow, RowChange};
+use crate::model::mark::MarkKind;
 use crate::model::row::{Row, Value};
 use crate::model::table::{Column, Table};
 use crate::pg::catalog::ColumnInfo;
@@ -50,6 +51,8 @@ pub(super) enum Action {
     Constant(Constant),
     /// At least one step, over the text form of the column's type; the type of what comes out.
     Steps(TextForm, Vec<ValueStep>, Oid),
+    /// The column that says of a row that the source has deleted it; cleared in every row that is there.
+    Mark(MarkKind),
 }
 
 /// How much of a row has to be rebuilt.
@@ -69,7 +72,7 @@ impl Action {
         match self {
             Action::Steps(form, ..) => !form.reads_binary(),
             Action::Constant(constant) => constant.needs_text(),
-            Action::Pass => false,
+            Action::Pass | Action::Mark(_) => false,
         }
     }
 
@@ -78,6 +81,7 @@ impl Action {
         match self {
             Action::Pass => Ok(value),
             Action::Constant(constant) => Ok(constant.value(is_binary)),
+            Action::Mark(kind) => Ok(kind.cleared(is_binary)),
             Action::Steps(form, steps, made) => value_step::made(*form, steps, *made, value),
         }
     }
@@ -158,7 +162,7 @@ impl TransformPlan {
     /// Source columns whose values are needed, in column order. The others need not be read.
     pub fn source_columns_used(&self) -> Vec<&str> {
         let used = |output: &Output| match output.action {
-            Action::Constant(_) => None,
+            Action::Constant(_) | Action::Mark(_) => None,
             Action::Pass | Action::Steps(..) => output.source,
         };
         let mut indexes: Vec<usize> = self.outputs.iter().filter_map(used).collect();
@@ -211,6 +215,8 @@ impl TransformPlan {
                 new: self.new_row(new)?,
             },
             RowChange::Delete { old } => RowChange::Delete { old: self.old_row(old)? },
+            // Made of a row that went through here.
+            RowChange::Mark { row } => RowChange::Mark { row },
         })
     }
 

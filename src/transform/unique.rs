@@ -85,7 +85,7 @@ impl Output {
         match &self.action {
             _ if self.computed.is_some() => false,
             Action::Pass => true,
-            Action::Constant(_) => false,
+            Action::Constant(_) | Action::Mark(_) => false,
             Action::Steps(_, steps, _) => {
                 steps.iter().all(super::value_step::ValueStep::keeps_apart)
             }
@@ -98,6 +98,7 @@ impl Output {
         match &self.action {
             Action::Constant(super::constant::Constant::Null) => nulls_are_equal,
             Action::Constant(_) => self.source.is_some(),
+            Action::Mark(_) => false,
             Action::Pass | Action::Steps(..) => !self.keeps_apart(),
         }
     }

@@ -49,7 +49,7 @@ async fn broken_configuration_is_refused_with_its_place() {
 async fn what_is_not_built_yet_is_refused() {
     let (source, destination) = with_table().await;
     for section in [
-        "[[table]]\nname = \"public.t\"\non_delete = \"keep\"",
+        "[[table]]\nname = \"public.t\"\non_error = \"dead-letter\"",
         "[[table]]\nname = \"public.t\"\n[table.columns]\nid = { fake = \"name\" }",
     ] {
         let agent = Agent::between(&source, &destination).section(section);

@@ -3,5 +3,6 @@
 
 mod expressions;
 mod filters;
+mod on_delete;
 mod refused;
 mod steps;

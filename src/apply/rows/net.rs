@@ -7,7 +7,7 @@ use tokio_postgres::error::SqlState;
 use super::{Effect, Rows, SET_ROWS_MIN, goes_by_set};
 use crate::apply::conflicts::ConflictKind;
 use crate::apply::error::ApplyError;
-use crate::apply::row_plan::{sent_mask, values_at, values_of};
+use crate::apply::row_plan::{mark_mask, sent_mask, values_at, values_of};
 use crate::apply::statement::{self, Find, Mask};
 use crate::apply::target::Target;
 use crate::batch::NetEffects;
@@ -27,6 +27,7 @@ impl<'a> Rows<'_, 'a> {
         // same bytes, and would find them.
         self.deletes(&net.table, &target, &net.deletes, true).await?;
         self.deletes(&net.table, &target, &net.removals, false).await?;
+        self.marks(&net.table, &target, &net.marks).await?;
         self.updates(&net.table, &target, &net.updates).await?;
         self.inserts(&net.table, &target, &net.inserts).await
     }
@@ -63,6 +64,37 @@ impl<'a> Rows<'_, 'a> {
         Ok(())
     }
 
+    /// Marks rows that the source has deleted. One that is missing is counted, and never made.
+    async fn marks(
+        &mut self,
+        table: &Arc<Table>,
+        target: &Arc<Target>,
+        rows: &'a [Row],
+    ) -> Result<(), ApplyError> {
+        let mask = mark_mask(target);
+        if rows.is_empty() || mask.is_empty() {
+            return Ok(());
+        }
+        if rows.len() >= SET_ROWS_MIN {
+            let mut columns: Mask = target.key.iter().chain(&mask).copied().collect();
+            columns.sort_unstable();
+            let marked = self.set_based(target, columns, rows, |staging| {
+                statement::update_staged(target, staging, &mask)
+            });
+            let missing = (rows.len() as u64).saturating_sub(marked.await?);
+            self.conflicts.add(table.id, ConflictKind::DeleteMissing, missing);
+            return Ok(());
+        }
+        let sql = statement::update_row(target, &mask, Find::Key);
+        let statement = self.prepared(target, sql).await?;
+        for row in rows {
+            let mut values = values_at(target, row, &mask);
+            values.extend(values_at(target, row, &target.key));
+            self.send(Effect::Deleted { table: table.id }, target, &statement, values).await?;
+        }
+        Ok(())
+    }
+
     /// Updates rows by their keys. Once it returns, those that were missing are there, or were found to be
     /// gone from the source, too.
     pub(super) async fn updates(
@@ -83,7 +115,8 @@ impl<'a> Rows<'_, 'a> {
         let all = statement::full_mask(target);
         for (mask, rows) in by_mask {
             let goes_by_set = goes_by_set(rows.iter().copied());
-            let is_complete = mask == all && rows.iter().all(|row| row.is_complete());
+            let has_all = all.iter().all(|index| mask.contains(index));
+            let is_complete = has_all && rows.iter().all(|row| row.is_complete());
             if mask.is_empty() {
                 continue;
             }
@@ -105,7 +138,7 @@ impl<'a> Rows<'_, 'a> {
         is_complete: bool,
     ) -> Result<(), ApplyError> {
         if is_complete && target.has_arbiter {
-            let upserted = self.upsert_set(target, rows).await?;
+            let upserted = self.upsert_set(target, rows, &mask).await?;
             self.conflicts.add(table.id, ConflictKind::UpdateMissing, upserted.fresh);
             self.conflicts.add(table.id, ConflictKind::Suppressed, upserted.suppressed);
             return Ok(());
@@ -199,8 +232,11 @@ impl<'a> Rows<'_, 'a> {
             {
                 let back = "ROLLBACK TO copied; RELEASE copied";
                 self.client.batch_execute(back).await.map_err(doing)?;
-                let upserted = self.upsert_set(target, &rows).await?;
-                self.conflicts.add(table.id, ConflictKind::InsertExists, upserted.existing);
+                let mask = statement::insert_mask(target);
+                let upserted = self.upsert_set(target, &rows, &mask).await?;
+                if !target.keeps_deleted {
+                    self.conflicts.add(table.id, ConflictKind::InsertExists, upserted.existing);
+                }
                 self.conflicts.add(table.id, ConflictKind::Suppressed, upserted.suppressed);
                 Ok(())
             }
@@ -218,12 +254,13 @@ impl<'a> Rows<'_, 'a> {
         &mut self,
         target: &Arc<Target>,
         rows: &[&Row],
+        mask: &[usize],
     ) -> Result<Upserted, ApplyError> {
         self.settle().await?;
         let rejected = |source| ApplyError::Table { table: target.name.clone(), source };
         let all: Vec<usize> = (0..target.columns.len()).collect();
         let staging = self.writer.stage(target, &all, rows).await?;
-        let sql = statement::upsert_staged(target, &staging);
+        let sql = statement::upsert_staged(target, &staging, mask);
         let statement = self.prepared(target, sql).await?;
         let row = self.client.query_one(&statement, &[]).await.map_err(rejected)?;
         let count = |column| u64::try_from(row.get::<_, i64>(column)).unwrap_or(0);

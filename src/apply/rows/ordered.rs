@@ -11,7 +11,7 @@ use tokio_postgres::Statement;
 
 use super::{Effect, Rows, is_large};
 use crate::apply::error::ApplyError;
-use crate::apply::row_plan::{Planned, PlannedEffect, Shape, plan_change};
+use crate::apply::row_plan::{Planned, PlannedEffect, Shape, plan_change, plan_clearing};
 use crate::apply::target::Target;
 use crate::apply::writer::control;
 use crate::batch::OrderedChanges;
@@ -62,38 +62,50 @@ impl<'a> Rows<'_, 'a> {
             if self.large_in_order(table, target, change).await? {
                 continue;
             }
-            let Some(Planned { shape, values, effect }) = plan_change(target, change) else {
-                continue;
-            };
-            let statement = match statements.get(&shape) {
-                Some(statement) => statement.clone(),
-                None => {
-                    let sql = shape.sql(target);
-                    let statement = self.prepared(target, sql).await?;
-                    statements.insert(shape.clone(), statement.clone());
-                    statement
-                }
-            };
-            let effect = match effect {
-                PlannedEffect::Insert(row) => {
-                    self.insert_one(table.id, target, &statement, row).await?;
-                    continue;
-                }
-                // Of a table that is loaded in part, any row may not be there yet.
-                PlannedEffect::UpdateOrInsert | PlannedEffect::Delete if target.is_partial() => {
-                    Effect::Removed
-                }
-                PlannedEffect::Remember => Effect::Removed,
-                PlannedEffect::UpdateOrInsert => Effect::UpdatedOrInserted { table: table.id },
-                PlannedEffect::Update(row) => Effect::Updated { row },
-                PlannedEffect::Delete => Effect::Deleted { table: table.id },
-            };
-            self.send(effect, target, &statement, values).await?;
+            let planned =
+                plan_clearing(target, change).into_iter().chain(plan_change(target, change));
+            for planned in planned {
+                self.one(table, target, planned, &mut statements).await?;
+            }
             if !self.is_tentative {
                 self.heal_missed(table, target).await?;
             }
         }
         Ok(())
+    }
+
+    /// Sends one planned statement.
+    async fn one(
+        &mut self,
+        table: &Arc<Table>,
+        target: &Arc<Target>,
+        Planned { shape, values, effect }: Planned<'a>,
+        statements: &mut HashMap<Shape, Statement>,
+    ) -> Result<(), ApplyError> {
+        let statement = match statements.get(&shape) {
+            Some(statement) => statement.clone(),
+            None => {
+                let sql = shape.sql(target);
+                let statement = self.prepared(target, sql).await?;
+                statements.insert(shape.clone(), statement.clone());
+                statement
+            }
+        };
+        let effect = match effect {
+            PlannedEffect::Insert(row) => {
+                self.insert_one(table.id, target, &statement, row).await?;
+                return Ok(());
+            }
+            // Of a table that is loaded in part, any row may not be there yet.
+            PlannedEffect::UpdateOrInsert | PlannedEffect::Delete if target.is_partial() => {
+                Effect::Removed
+            }
+            PlannedEffect::Remember => Effect::Removed,
+            PlannedEffect::UpdateOrInsert => Effect::UpdatedOrInserted { table: table.id },
+            PlannedEffect::Update(row) => Effect::Updated { row },
+            PlannedEffect::Delete => Effect::Deleted { table: table.id },
+        };
+        self.send(effect, target, &statement, values).await
     }
 
     /// A large row whose place is known by its key goes through COPY here, too; false for all others.
@@ -124,6 +136,6 @@ fn may_miss(change: &RowChange) -> bool {
     let is_partial = |new: &Row| !new.is_complete();
     match change {
         RowChange::Insert { new } | RowChange::Update { new, .. } => is_partial(new),
-        RowChange::Delete { .. } => false,
+        RowChange::Delete { .. } | RowChange::Mark { .. } => false,
     }
 }

@@ -35,6 +35,8 @@ pub(super) struct Stored {
     pub(super) rows: Vec<StoredRow>,
     /// A column with a unique index of its own.
     pub(super) unique: Option<usize>,
+    /// Rows stay that the source has deleted: one gives way to a row that moves to its key.
+    pub(super) keeps: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -78,6 +80,7 @@ impl Destination {
     pub(super) fn change(&mut self, change: &Change) -> Result<(), Refusal> {
         match change {
             Change::Row { table, change } => self.row(table, change),
+            Change::Left { .. } => Ok(()),
             Change::Truncate(truncate) => {
                 for table in &truncate.tables {
                     self.0.entry(table.id).or_default().rows.clear();
@@ -95,6 +98,10 @@ impl Destination {
             self.table(table)?.delete(table, row)?;
         }
         let mut written = HashSet::new();
+        for row in &net.marks {
+            assert!(written.insert(key(table, row)?), "a key twice among the marks");
+            self.table(table)?.mark(table, row)?;
+        }
         for row in &net.updates {
             assert!(written.insert(key(table, row)?), "a key twice among the updates");
             self.table(table)?.update(table, row, row)?;
@@ -115,6 +122,7 @@ impl Destination {
                 stored.update(table, old.as_ref().map_or(new, OldRow::row), new)
             }
             RowChange::Delete { old } => stored.delete(table, old.row()),
+            RowChange::Mark { row } => stored.mark(table, row),
         }
     }
 
@@ -171,6 +179,12 @@ impl Stored {
         if mask.is_empty() {
             return Ok(());
         }
+        let is_moved = mask.iter().any(|index| table.key.contains(index));
+        if is_moved && self.keeps && self.find(table, before)?.is_some() {
+            let mut moved = new.clone();
+            moved.fill_unchanged_from(before);
+            self.delete(table, &moved)?;
+        }
         match self.find(table, before)? {
             Some(place) => {
                 let after = stored(new.values());
@@ -184,6 +198,12 @@ impl Stored {
             None => return Err(Refusal::RowMissing),
         }
         self.check(table)
+    }
+
+    /// An update that neither makes a row nor asks for one.
+    fn mark(&mut self, table: &Table, row: &Row) -> Result<(), Refusal> {
+        let is_there = self.find(table, row)?.is_some();
+        if is_there { self.update(table, row, row) } else { Ok(()) }
     }
 
     fn delete(&mut self, table: &Table, old: &Row) -> Result<(), Refusal> {

@@ -14,13 +14,14 @@ fn keyed() -> Arc<Table> {
     table(1, ReplicaIdentity::Default, &["k", "a", "b"], &[0])
 }
 
-/// `+ row` inserts, `~ row` updates, `- row` deletes, `old > row` changes the key.
+/// `+ row` inserts, `~ row` updates, `- row` deletes, `! row` marks, `old > row` changes the key.
 fn change(text: &str) -> RowChange {
     let (first, rest) = text.split_at(1);
     match first {
         "+" => RowChange::Insert { new: row(rest) },
         "~" => RowChange::Update { old: None, new: row(rest) },
         "-" => RowChange::Delete { old: OldRow::Identity(row(rest)) },
+        "!" => RowChange::Mark { row: row(rest) },
         _ => {
             let (old, new) = text.split_once('>').unwrap();
             RowChange::Update { old: Some(OldRow::Identity(row(old))), new: row(new) }
@@ -43,6 +44,7 @@ fn shown(net: &NetEffects) -> String {
     };
     let mut all = list("removal", &net.removals);
     all.extend(list("delete", &net.deletes));
+    all.extend(list("mark", &net.marks));
     all.extend(list("update", &net.updates));
     all.extend(list("insert", &net.inserts));
     all.join("; ")
@@ -68,6 +70,14 @@ fn every_cell_of_the_algebra() {
         ("replace, delete", "-1 _ _; +1 a b; -1 _ _", "delete 1 _ _"),
         ("removal, insert", "+1 a b; -1 _ _; +1 c d", "insert 1 c d"),
         ("removal, delete", "+1 a b; -1 _ _; -1 _ _", "removal 1 _ _"),
+        ("nothing, mark", "!1 ? m", "mark 1 ? m"),
+        ("mark, mark", "!1 ? m; !1 ? n", "mark 1 ? n"),
+        ("mark, insert", "!1 ? m; +1 a b", "insert 1 a b"),
+        ("mark, delete", "!1 ? m; -1 _ _", "delete 1 _ _"),
+        ("insert, mark", "+1 a b; !1 ? m", "insert 1 a m"),
+        ("insert, mark, insert", "+1 a b; !1 ? m; +1 c d", "insert 1 c d"),
+        ("update, mark", "~1 a ?; !1 ? m", "update 1 a m"),
+        ("replace, mark", "-1 _ _; +1 a b; !1 ? m", "delete 1 a m; insert 1 a m"),
         ("another key", "+1 a b; +2 a b; ~1 c ?", "insert 1 c b; insert 2 a b"),
     ];
     for (cell, changes, expected) in cases {
@@ -106,6 +116,9 @@ fn what_has_no_answer_is_given_back() {
     let cases = [
         ("delete, update", "-1 _ _; ~1 a b", 1),
         ("removal, update", "+1 a b; -1 _ _; ~1 a b", 2),
+        ("mark, update", "!1 ? m; ~1 a ?", 1),
+        ("delete, mark", "-1 _ _; !1 ? m", 1),
+        ("removal, mark", "+1 a b; -1 _ _; !1 ? m", 2),
         ("a key change without all values", "1 _ _ > 2 a ?", 0),
         ("an insert without all values", "+1 a ?", 0),
         ("an update without its key", "~? a b", 0),

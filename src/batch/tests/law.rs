@@ -11,6 +11,7 @@ use crate::batch::tests::destination::{Destination, Stored, StoredRow, stored};
 use crate::batch::tests::history::{Op, Source, TABLE_COUNT, UNIQUE_COLUMN, ops};
 use crate::batch::{Batcher, Limits};
 use crate::model::change::{Begin, Change, Commit, RowChange};
+use crate::model::row::{Row, Value};
 use crate::pg::lsn::Lsn;
 use crate::pg::time::PgTimestamp;
 
@@ -48,7 +49,7 @@ fn copied(before: &[Op], policies: Policies) -> (Source, Destination) {
             .zip(1..)
             .map(|(values, index)| StoredRow { values: stored(values), further: further(index) });
         let unique = at.is_unique.then_some(UNIQUE_COLUMN);
-        destination.0.insert(at.table.id, Stored { rows: rows.collect(), unique });
+        destination.0.insert(at.table.id, Stored { rows: rows.collect(), unique, keeps: false });
     }
     (source, destination)
 }
@@ -74,7 +75,7 @@ fn batches(source: &Source, policies: Policies, limits: Limits) -> Vec<Batch> {
 fn policy_of(policies: Policies, change: &Change) -> FoldPolicy {
     match change {
         Change::Row { table, .. } => policies[table.id.0 as usize - 1],
-        Change::Truncate(_) => FoldPolicy::InOrder,
+        Change::Truncate(_) | Change::Left { .. } => FoldPolicy::InOrder,
     }
 }
 
@@ -165,6 +166,32 @@ proptest! {
     }
 
     #[test]
+    fn rows_that_stay_fold_as_they_stay_one_by_one(
+        before in ops(30),
+        history in ops(40),
+        policies in prop::array::uniform5(policy()),
+        limits in limits(),
+        is_marked in any::<bool>(),
+    ) {
+        let (mut source, mut start) = copied(&before, policies);
+        for stored in start.0.values_mut() {
+            (stored.unique, stored.keeps) = (None, true);
+        }
+        source.run(&history);
+        source.changes = source.changes.iter().map(|change| kept(change, is_marked)).collect();
+
+        let mut one_by_one = start.clone();
+        for change in &source.changes {
+            prop_assert_eq!(one_by_one.change(change), Ok(()));
+        }
+        let mut folded = start;
+        for batch in batches(&source, policies, limits) {
+            prop_assert_eq!(folded.apply(&batch), Ok(()));
+        }
+        prop_assert_eq!(folded.sorted(), one_by_one.sorted());
+    }
+
+    #[test]
     fn in_order_keeps_the_order_of_all_changes(before in ops(20), history in ops(30)) {
         let policies = [FoldPolicy::InOrder; TABLE_COUNT];
         let (mut source, _) = copied(&before, policies);
@@ -178,6 +205,23 @@ proptest! {
     }
 }
 
+/// A delete by key, where rows stay; the third column is the mark.
+fn kept(change: &Change, is_marked: bool) -> Change {
+    let Change::Row { table, change: RowChange::Delete { old } } = change else {
+        return change.clone();
+    };
+    let table = Arc::clone(table);
+    if !is_marked || !table.has_key() {
+        return Change::Left { table, op: crate::model::change::Op::Delete };
+    }
+    let mut values = vec![Value::Unchanged; table.columns.len()];
+    for &key in &table.key {
+        values[key].clone_from(&old.row().values()[key]);
+    }
+    values[2] = Value::Text("deleted".into());
+    Change::Row { table, change: RowChange::Mark { row: Row::new(values) } }
+}
+
 /// The changes of a step that only ever folded inserts.
 fn changes_of(step: Step) -> Vec<Change> {
     let of = |table, changes: Vec<RowChange>| {
@@ -189,6 +233,7 @@ fn changes_of(step: Step) -> Vec<Change> {
     match step {
         Step::Net(net) => {
             assert!(net.removals.is_empty() && net.deletes.is_empty() && net.updates.is_empty());
+            assert!(net.marks.is_empty());
             of(net.table, net.inserts.into_iter().map(|new| RowChange::Insert { new }).collect())
         }
         Step::InOrder(ordered) => of(ordered.table, ordered.changes),

@@ -271,11 +271,15 @@ const BROKEN: &[(&str, &str, &str)] = &[
         "table[0].key[1]",
         "column \"x\" is in the key already",
     ),
-    ("[[table]]\nname = \"public.a\"\non_delete = ‸\"keep\"", "table[0].on_delete", "not yet: "),
     (
-        "[[table]]\nname = \"public.a\"\non_delete = ‸\"mark:gone\"",
+        "[[table]]\nname = \"public.a\"\non_delete = ‸\"mark:gone\"\n[table.columns]\ngone = { value = \"x\" }",
         "table[0].on_delete",
-        "not yet: ",
+        "column \"gone\" is also in [table.columns] (table[0].columns.gone)",
+    ),
+    (
+        "[[table]]\nname = \"public.a\"\non_delete = ‸\"mark:gone\"\n[table.columns]\nx = { rename = \"gone\" }",
+        "table[0].on_delete",
+        "column \"gone\" is also in [table.columns] (table[0].columns.x)",
     ),
     (
         "[[table]]\nname = \"public.a\"\non_error = ‸\"dead-letter\"",

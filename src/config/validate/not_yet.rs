@@ -57,7 +57,6 @@ impl Check<'_> {
     }
 
     fn refuse_in_table(&mut self, table: &TableFile, path: &Path) {
-        self.refuse_on_delete(table.on_delete.as_deref(), &path.key("on_delete"));
         self.refuse_dead_letter(path, table.on_error);
         let columns_path = path.key("columns");
         for (name, column) in table.columns.iter().flatten() {
@@ -68,20 +67,6 @@ impl Check<'_> {
                     let message = format!("the step \"{kind}\" is not built");
                     self.not_yet(&step_path.key(kind), &message);
                 }
-            }
-        }
-    }
-
-    fn refuse_on_delete(&mut self, written: Option<&str>, path: &Path) {
-        match written {
-            None | Some("delete") => {}
-            Some("keep") => self.not_yet(path, "\"keep\" is not built"),
-            Some(text) if text.strip_prefix("mark:").is_some_and(|column| !column.is_empty()) => {
-                self.not_yet(path, "\"mark:<column>\" is not built");
-            }
-            Some(text) => {
-                let message = format!("\"{text}\" is not a way to delete");
-                self.problems.value(path, message).hint("Write \"delete\".");
             }
         }
     }

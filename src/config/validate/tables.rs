@@ -3,8 +3,11 @@
 use crate::config::document::Path;
 use crate::config::file::{ConfigFile, TableFile, UnlistedFile};
 use crate::config::pattern::{Pattern, QualifiedName, parse_name};
-use crate::config::settings::{TableSettings, Unlisted};
+use crate::config::settings::{ColumnSettings, OnDelete, TableSettings, Unlisted};
 use crate::config::validate::{Check, new_columns, on_existing, on_truncate};
+
+/// Longest name PostgreSQL keeps, in bytes.
+const NAME_BYTES_MAX: usize = 63;
 
 impl Check<'_> {
     pub(super) fn tables(
@@ -34,12 +37,15 @@ impl Check<'_> {
             .as_deref()
             .and_then(|text| self.table_name(&path.key("destination"), text));
         let columns = self.columns(entry.columns.as_ref(), &path.key("columns"));
+        let on_delete = self.on_delete(entry.on_delete.as_deref(), &path.key("on_delete"));
+        self.own_mark(&on_delete, &columns, path);
         Some(TableSettings {
             name: name?,
             destination,
             on_existing: entry.on_existing.map(on_existing),
             new_columns: entry.new_columns.map(new_columns),
             on_truncate: entry.on_truncate.map(on_truncate),
+            on_delete,
             create_tables: entry.create_tables,
             key: self.key(entry.key.as_deref(), &path.key("key")),
             unlisted: entry.unlisted.map(|unlisted| match unlisted {
@@ -61,6 +67,41 @@ impl Check<'_> {
             return None;
         }
         Some(sql.to_owned())
+    }
+
+    fn on_delete(&mut self, written: Option<&str>, path: &Path) -> OnDelete {
+        match written {
+            None | Some("delete") => OnDelete::Delete,
+            Some("keep") => OnDelete::Keep,
+            Some(text) => match text.strip_prefix("mark:").filter(|column| !column.is_empty()) {
+                Some(column) if column.len() > NAME_BYTES_MAX || column.contains('\0') => {
+                    let message = format!("\"{column}\" is no name of a column");
+                    self.problems.value(path, message).hint("A name has at most 63 bytes.");
+                    OnDelete::Keep
+                }
+                Some(column) => OnDelete::Mark(column.to_owned()),
+                None => {
+                    let problem =
+                        self.problems.value(path, format!("\"{text}\" is not a way to delete"));
+                    problem.hint("Write \"delete\", \"keep\" or \"mark:<column>\".");
+                    OnDelete::Delete
+                }
+            },
+        }
+    }
+
+    /// The marked column is the agent's alone.
+    fn own_mark(&mut self, on_delete: &OnDelete, columns: &[ColumnSettings], path: &Path) {
+        let Some(mark) = on_delete.mark() else { return };
+        let is_it = |column: &&ColumnSettings| {
+            column.name == mark || column.rename.as_deref() == Some(mark)
+        };
+        if let Some(column) = columns.iter().find(is_it) {
+            let columns = path.key("columns").key(&column.name);
+            let message = format!("column \"{mark}\" is also in [table.columns] ({columns})");
+            let problem = self.problems.value(&path.key("on_delete"), message);
+            problem.hint("The mark needs a column of its own at the destination.");
+        }
     }
 
     fn key(&mut self, columns: Option<&[String]>, path: &Path) -> Option<Vec<String>> {

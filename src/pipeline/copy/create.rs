@@ -6,11 +6,14 @@ use crate::apply::add_column::{NewColumn, type_names};
 use crate::model::finding::Side;
 use crate::pg::catalog::{self, Generated, TableInfo, present, structure as rows};
 use crate::pg::client::Client;
+use crate::pg::ident::identifier;
 use crate::pg::oid::{self, Oid};
 use crate::pipeline::context::Context;
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::planner::{Planner, describe};
-use crate::structure::{Names, OutputColumn, Present, Structure, StructureInput, TableRequest};
+use crate::structure::{
+    Kept, Names, OutputColumn, Present, Structure, StructureInput, TableRequest,
+};
 use crate::transform::TransformPlan;
 
 /// Both sides, for whoever plans structure.
@@ -80,7 +83,15 @@ pub fn request(
         destination: context.settings.destination_name(&info.name),
         columns: output_columns(info, transform),
         is_ours,
+        kept: context.settings.keeps_deleted(&info.name).then(|| kept(transform)),
     }
+}
+
+fn kept(transform: &TransformPlan) -> Kept {
+    let key = transform.source_table().key_columns().map(|column| column.name.clone());
+    // A table of our making has a time for its mark.
+    let is_present = transform.mark_name().map(|mark| format!("{} IS NULL", identifier(mark)));
+    Kept { key: key.collect(), is_present }
 }
 
 /// The transform's columns, and the generated ones, which the destination computes itself.
@@ -110,7 +121,10 @@ fn output_columns(source: &TableInfo, transform: &TransformPlan) -> Vec<OutputCo
             (None, origin) => OutputColumn {
                 name: column.name.clone(),
                 source_name: origin.map(|info| info.name.clone()),
-                type_name: made_type(transform, index, origin),
+                type_name: match transform.mark() {
+                    Some(mark) if mark.index == index => "timestamp with time zone".to_owned(),
+                    _ => made_type(transform, index, origin),
+                },
                 not_null: origin.is_some_and(|info| info.not_null) && !transform.is_null(index),
                 is_untransformed: false,
                 is_distinct: origin.is_some() && transform.keeps_apart(index),

@@ -6,12 +6,14 @@ use tokio_postgres::error::SqlState;
 
 use super::prepare::{Preparation, Step};
 use crate::apply::mapping::Mapping;
+use crate::apply::merge::mark_all;
 use crate::apply::preflight;
 use crate::config::settings::OnExisting;
 use crate::model::finding::{Finding, Side};
 use crate::pg::catalog::{self, RelationKind, TableInfo};
 use crate::pg::ident::QualifiedName;
 use crate::pipeline::error::PipelineError;
+use crate::pipeline::planner::TablePlan;
 
 /// A table that we created is emptied once more to be loaded frozen, from this size on: smaller
 /// ones cost more to truncate than VACUUM will ever spend on them.
@@ -31,6 +33,8 @@ pub(super) enum Filling {
     Replace,
     /// Its rows stay; each chunk is upserted.
     Merge,
+    /// The same in a table of ours, where rows stay that the source has deleted.
+    Renew,
     /// It holds a part of this copy; the chunks that are missing are upserted.
     Resume,
 }
@@ -48,8 +52,12 @@ pub(super) struct Found<'a> {
     pub(super) has_rows: bool,
     /// One chunk is the whole table.
     pub(super) is_single: bool,
-    /// An earlier copy stays readable until this one is committed.
-    pub(super) is_replaced: bool,
+    /// It was copied before, and is to be copied again.
+    pub(super) is_again: bool,
+    /// Rows stay that the source has deleted.
+    pub(super) keeps_deleted: bool,
+    /// One heap is all of it.
+    pub(super) is_one_heap: bool,
     /// The source's heap.
     pub(super) heap_bytes: u64,
     pub(super) on_existing: OnExisting,
@@ -64,7 +72,9 @@ impl Filling {
         Some(match found.table {
             Some(_) if found.has_rows && found.on_existing == OnExisting::Refuse => return None,
             Some(_) if found.has_rows && found.on_existing == OnExisting::Merge => Filling::Merge,
-            Some(_) if found.is_ours && found.is_replaced => Filling::Replace,
+            Some(_) if found.is_ours && found.is_again && found.keeps_deleted => Filling::Renew,
+            // An earlier copy stays readable until this one is committed.
+            Some(_) if found.is_ours && found.is_again && found.is_one_heap => Filling::Replace,
             Some(table) if found.is_ours || found.has_rows => {
                 let is_alone = table.kind == RelationKind::Table && !table.has_foreign_keys;
                 if found.is_single && is_alone {
@@ -92,6 +102,20 @@ pub(super) fn refused(name: &QualifiedName) -> PipelineError {
         "TRUNCATE {}; or set on_existing = \"truncate\" or \"merge\" for the table",
         name.sql()
     ))])
+}
+
+/// What a copy into a table where deleted rows stay tells them by.
+pub(super) fn require_renewable(mapping: &Mapping) -> Result<(), PipelineError> {
+    let Err(problem) = &mapping.arbiter else { return Ok(()) };
+    let message = format!(
+        "it is to be copied again, rows stay in it that the source has deleted (on_delete), and they cannot be \
+         told apart from those that come: {problem}"
+    );
+    let object = format!("table {}", mapping.destination.sql());
+    let finding = Finding::error(Side::Destination, object, message);
+    Err(PipelineError::Preflight(vec![finding.remedy(
+        "give it a unique index on its key; or have its rows removed, deleted ones included: sync-agent resync --truncate --table …",
+    )]))
 }
 
 /// A merge needs an index that says which row is which.
@@ -142,11 +166,28 @@ impl Preparation<'_> {
     /// rows are ours their references hold again once the copy is done, and the replica role does
     /// not ask in between.
     fn deletes(&self, steps: &[&Step]) -> impl Iterator<Item = String> {
-        let unchecked = "SET LOCAL session_replication_role = replica".to_owned();
-        let unchecked = (!self.planner.keeps_order()).then_some(unchecked);
         let deletes: Vec<String> =
             steps.iter().map(|step| format!("DELETE FROM {}", step.truncated())).collect();
-        unchecked.into_iter().chain(deletes)
+        self.unchecked().into_iter().chain(deletes)
+    }
+
+    /// Marks all rows of a table whose copy comes in several transactions: the copy clears those that the
+    /// source still has.
+    pub(super) async fn mark_before(
+        &self,
+        step: &Step,
+        plan: &TablePlan,
+    ) -> Result<(), PipelineError> {
+        let Some(mark) = mark_all(&plan.target) else { return Ok(()) };
+        let statements = self.unchecked().into_iter().chain(std::iter::once(mark));
+        let marked = self.transaction(statements, &[]).await;
+        marked.map_err(|error| super::prepare::of_table(step, error))
+    }
+
+    /// Without the foreign keys' and other triggers, where our role may.
+    fn unchecked(&self) -> Option<String> {
+        let unchecked = "SET LOCAL session_replication_role = replica".to_owned();
+        (!self.planner.keeps_order()).then_some(unchecked)
     }
 
     /// Removes what a copy that was cut off has left of its keys, so that they are planned anew.

@@ -8,7 +8,7 @@ use super::builds::{self, Built};
 use super::filling::Filling;
 use super::parts::Part;
 use super::prepare::Step;
-use crate::apply::merge::merge_sql;
+use crate::apply::merge::{mark_unstaged, merge_sql};
 use crate::apply::statement;
 use crate::apply::target::Target;
 use crate::pg::catalog::TableInfo;
@@ -41,7 +41,8 @@ pub(super) fn job(info: &TableInfo, step: Step, plan: TablePlan, rows: Rows) -> 
     let is_plain = columns.iter().all(|column| column.is_bare)
         && !info.columns.iter().any(|column| column.is_published_generated);
     let name = target.name.sql();
-    let (copy_in_sql, merge) = loading(&step, target, is_binary);
+    let is_whole = matches!(&parts[..], [part] if part.chunks == [Chunk::WHOLE]);
+    let (copy_in_sql, merge) = loading(&step, target, is_binary, is_whole);
     let out = |part: &Part| CopyOutPlan {
         relation: part.relation.clone(),
         columns: select.clone(),
@@ -79,6 +80,7 @@ pub(super) fn job(info: &TableInfo, step: Step, plan: TablePlan, rows: Rows) -> 
         merge,
         is_binary,
         is_resumed: step.filling == Filling::Resume,
+        is_renewed: step.filling == Filling::Renew,
         builds,
     }
 }
@@ -94,7 +96,8 @@ fn both(one: Option<&String>, other: Option<&str>) -> Option<String> {
 }
 
 /// The COPY that loads a chunk with what stands before it, and the statements behind it.
-fn loading(step: &Step, target: &Target, is_binary: bool) -> (String, Vec<String>) {
+/// `is_whole`: one chunk is all of the table.
+fn loading(step: &Step, target: &Target, is_binary: bool, is_whole: bool) -> (String, Vec<String>) {
     let mask: Vec<usize> = (0..target.columns.len()).collect();
     let name = target.name.sql();
     match step.filling {
@@ -111,6 +114,13 @@ fn loading(step: &Step, target: &Target, is_binary: bool) -> (String, Vec<String
         }
         Filling::Merge | Filling::Resume => {
             let sql = merge_sql(target, is_binary);
+            (sql.copy_in, sql.merge)
+        }
+        Filling::Renew => {
+            let mut sql = merge_sql(target, is_binary);
+            if is_whole {
+                sql.merge.splice(0..0, mark_unstaged(target));
+            }
             (sql.copy_in, sql.merge)
         }
     }

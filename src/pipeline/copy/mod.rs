@@ -71,6 +71,8 @@ pub struct CopyJob {
     pub is_binary: bool,
     /// A part of it was loaded by an earlier copy; its chunks are what is missing.
     pub is_resumed: bool,
+    /// An earlier copy's rows are overwritten.
+    pub is_renewed: bool,
     /// What is built once all rows are there.
     builds: Builds,
 }
@@ -303,8 +305,8 @@ impl Shared {
 
     fn count_conflicts(&self, job: &CopyJob, (overwritten, suppressed): (u64, u64)) {
         let board = &self.context.board;
-        // A row that a change has brought before its chunk is nobody else's.
-        if overwritten > 0 && !job.is_resumed {
+        // A row that a change or an earlier copy has brought is nobody else's.
+        if overwritten > 0 && !job.is_resumed && !job.is_renewed {
             board.conflict(&job.record.source, ConflictKind::InsertExists, overwritten);
         }
         if suppressed > 0 {

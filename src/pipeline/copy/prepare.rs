@@ -155,7 +155,8 @@ impl Preparation<'_> {
         let mut jobs = Vec::with_capacity(tables.len());
         for ((info, step), plan) in tables.iter().zip(steps).zip(plans) {
             let mut parts = parts.remove(&info.oid).unwrap_or_default();
-            if step.filling == Filling::Replace {
+            let is_marked = plan.target.mark.is_some() && parts.len() == 1;
+            if step.filling == Filling::Replace || step.filling == Filling::Renew && is_marked {
                 // One transaction replaces all rows.
                 parts.iter_mut().for_each(|part| part.chunks = vec![Chunk::WHOLE]);
             }
@@ -164,6 +165,9 @@ impl Preparation<'_> {
                     let loaded = start.resumed.loaded(info.oid, part.oid);
                     part.chunks = missing_chunks(&part.chunks, loaded);
                 }
+            }
+            if step.filling == Filling::Renew && parts.len() != 1 {
+                self.mark_before(&step, &plan).await?;
             }
             let bytes = parts.iter().map(|part| part.bytes).sum();
             self.context.board.snapshot_expected(&info.name, info.estimated_rows, bytes);
@@ -274,16 +278,21 @@ impl Preparation<'_> {
             is_ours: self.is_ours(info),
             has_rows,
             is_single,
-            is_replaced: is_replacing && is_one_heap,
+            is_again: is_replacing,
+            keeps_deleted: settings.keeps_deleted(&info.name),
+            is_one_heap,
             heap_bytes: info.heap_bytes,
             on_existing: settings.on_existing(&info.name),
         });
         let filling = filling.ok_or_else(|| filling::refused(&name))?;
         let transform = self.planner.transform(&Arc::new(describe(info)), info, found)?;
-        if let (Filling::Merge, Some(found)) = (filling, found) {
+        if let (Filling::Merge | Filling::Renew, Some(found)) = (filling, found) {
             let mapping = map(&transform, info, found);
             let mapping = mapping.map_err(|errors| schema_error(&info.name, &errors))?;
-            filling::require_arbiter(&mapping)?;
+            match filling {
+                Filling::Renew => filling::require_renewable(&mapping)?,
+                _ => filling::require_arbiter(&mapping)?,
+            }
         }
         let mut create_sql = Vec::new();
         let mut partitions = Vec::new();
@@ -341,7 +350,8 @@ impl Preparation<'_> {
         self.membership.fill(&mut record);
         let is_partitioned = found.is_some_and(|found| found.kind == RelationKind::Partitioned);
         let place = structure.order.iter().position(|oid| *oid == info.oid).unwrap_or(usize::MAX);
-        let removes_others_rows = has_rows && !matches!(filling, Filling::Merge | Filling::Resume);
+        let removes_others_rows =
+            has_rows && !matches!(filling, Filling::Merge | Filling::Renew | Filling::Resume);
         Ok(Step {
             record,
             create_sql,

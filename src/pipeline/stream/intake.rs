@@ -18,7 +18,6 @@ use std::time::Instant;
 
 use crate::batch::{Batcher, FoldPolicy, Limits};
 use crate::model::change::{Begin, Change, Commit};
-use crate::pg::lsn::Lsn;
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::expressions::{Calculator, ComputeError};
 use crate::pipeline::stream_tables::{Followed, StreamTable, Taken};
@@ -40,7 +39,7 @@ pub(super) struct Intake {
 enum Waiting {
     Begin(Begin),
     Ready { change: Change, policy: FoldPolicy, held_bytes: usize },
-    Open { table: Arc<StreamTable>, change: OpenChange, held_bytes: usize, commit_lsn: Lsn },
+    Open { table: Arc<StreamTable>, change: OpenChange, held_bytes: usize, begin: Begin },
     Commit { commit: Commit, is_alone: bool },
 }
 
@@ -92,7 +91,7 @@ impl Intake {
         table: &Arc<StreamTable>,
         taken: Taken,
         held_bytes: usize,
-        commit_lsn: Lsn,
+        begin: Begin,
     ) {
         match taken {
             Taken::Ready(change, policy) => {
@@ -101,7 +100,7 @@ impl Intake {
             Taken::Open(change) => {
                 let bytes = held_bytes.max(change.memory_bytes());
                 let table = Arc::clone(table);
-                self.waiting.push(Waiting::Open { table, change, held_bytes, commit_lsn });
+                self.waiting.push(Waiting::Open { table, change, held_bytes, begin });
                 self.waiting_bytes += bytes;
             }
         }
@@ -134,9 +133,9 @@ impl Intake {
                 return Err(refused(&event, message));
             }
             match event {
-                Waiting::Open { table, change, held_bytes, commit_lsn } => {
+                Waiting::Open { table, change, held_bytes, begin } => {
                     let outcomes = outcomes.next().unwrap_or_default().into_iter();
-                    if let Some((change, policy)) = table.settle(change, outcomes, commit_lsn)? {
+                    if let Some((change, policy)) = table.settle(change, outcomes, begin)? {
                         self.batcher.push_holding(change, policy, held_bytes);
                     }
                 }
@@ -224,7 +223,7 @@ fn put(batcher: &mut Batcher, event: Waiting) {
 
 fn refused(event: &Waiting, message: &str) -> PipelineError {
     match event {
-        Waiting::Open { table, commit_lsn, .. } => table.data_error(message, *commit_lsn),
+        Waiting::Open { table, begin, .. } => table.data_error(message, begin.commit_lsn),
         _ => PipelineError::TaskEnded { task: "calculator" },
     }
 }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::batch::Limits;
 use crate::failpoint;
-use crate::model::change::{Change, Op, RowChange, TailEvent};
+use crate::model::change::{Begin, Change, Op, RowChange, TailEvent};
 use crate::model::table::Table;
 use crate::pg::channel::READ_BYTES;
 use crate::pg::lsn::Lsn;
@@ -93,8 +93,8 @@ pub struct Reader {
     /// What was last given to the applier holds so much memory until it is finished.
     sent_bytes: u64,
     held: Held,
-    /// The commit that the transaction being received announced.
-    commit_lsn: Lsn,
+    /// What the transaction being received announced.
+    begun: Begin,
     /// Why the stream ends: nothing more of it is taken in.
     end: Option<ReaderEnd>,
     /// The source's WAL end as last polled.
@@ -127,7 +127,7 @@ impl Reader {
             sent_count: 0,
             sent_bytes: 0,
             held: Held::default(),
-            commit_lsn: Lsn::ZERO,
+            begun: Begin { commit_lsn: Lsn::ZERO, commit_time: PgTimestamp(0), xid: 0 },
             end: None,
             wal_end_polled: Lsn::ZERO,
             queue_capacity_bytes: 4 * limits.memory_bytes_max as u64,
@@ -396,7 +396,7 @@ impl Reader {
                     self.end = Some(ReaderEnd::CaughtUp);
                     return Ok(());
                 }
-                self.commit_lsn = begin.commit_lsn;
+                self.begun = begin;
                 self.tables.begin(begin);
                 self.intake.begin(begin);
             }
@@ -423,25 +423,27 @@ impl Reader {
         match change {
             Change::Row { table, change } => {
                 let Some(stream_table) = self.resolve(&table).await? else { return Ok(()) };
-                let change = match stream_table.needs_values(&change, self.commit_lsn) {
+                let change = match stream_table.needs_values(&change, self.begun.commit_lsn) {
                     false => change,
                     true => match self.read_values(&table, change).await? {
                         Some(change) => change,
                         None => return Ok(()),
                     },
                 };
-                if let Some(taken) = stream_table.take(change, self.commit_lsn)? {
+                if let Some(taken) = stream_table.take(change, self.begun)? {
                     let held_bytes = self.held.keep(READ_BYTES as u64);
-                    self.intake.take_row(&stream_table, taken, held_bytes, self.commit_lsn);
+                    self.intake.take_row(&stream_table, taken, held_bytes, self.begun);
                 }
             }
+            // Ours alone to make.
+            Change::Left { .. } => {}
             Change::Truncate(truncate) => {
                 for table in &truncate.tables {
                     if self.resolve(table).await?.is_none() {
                         return Ok(());
                     }
                 }
-                let truncated = self.tables.truncate(truncate, self.commit_lsn)?;
+                let truncated = self.tables.truncate(truncate, self.begun.commit_lsn)?;
                 for table in &truncated.ignored {
                     self.board.rows(table, Op::Truncate, 1);
                 }
@@ -458,13 +460,13 @@ impl Reader {
         &mut self,
         table: &Arc<Table>,
     ) -> Result<Option<Arc<StreamTable>>, PipelineError> {
-        if let Some(known) = self.tables.known(table, self.commit_lsn) {
+        if let Some(known) = self.tables.known(table, self.begun.commit_lsn) {
             return Ok(Some(known));
         }
         // Asking both servers takes a while; the source must not miss us.
         let resolution = tokio::select! {
             biased;
-            resolved = self.tables.resolve(table, self.commit_lsn) => resolved?,
+            resolved = self.tables.resolve(table, self.begun.commit_lsn) => resolved?,
             never = self.tail.keep_alive() => match never? {},
         };
         match resolution {
