@@ -9,7 +9,7 @@ use crate::apply::target::Target;
 use crate::pg::ident::{identifier, identifiers};
 
 /// The staging table of a chunk; it goes with the chunk's transaction.
-const STAGING: &str = "sync_agent_merge";
+pub const STAGING: &str = "sync_agent_merge";
 
 /// The statements of one chunk, inside its transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -46,6 +46,8 @@ pub struct DestinationTable<'a> {
     pub is_merged: bool,
     /// A copy that starts over, `on_existing = "truncate"` or `on_truncate = "truncate"`.
     pub needs_truncate: bool,
+    /// Its rows are removed one by one.
+    pub needs_delete: bool,
     /// No change follows the copy: rows are only inserted, and no key is needed.
     pub is_copy_only: bool,
     /// Its copy is done, so that its changes decide what has to fit.
@@ -70,6 +72,14 @@ pub async fn findings(
     findings.extend(state_findings(client, request, &schemas).await?);
     findings.extend(tables::existing_findings(client, request).await?);
     Ok(findings)
+}
+
+/// What keeps the tables that exist from being written, and nothing else.
+pub async fn existing_findings(
+    client: &Client,
+    request: DestinationRequest<'_>,
+) -> Result<Vec<Finding>, CatalogError> {
+    tables::existing_findings(client, request).await
 }
 
 type Schemas = BTreeMap<String, SchemaInfo>;

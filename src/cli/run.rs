@@ -43,6 +43,12 @@ async fn run(settings: Arc<Settings>, args: RunArgs) -> ExitCode {
         keep_old_rows: args.keep_old_rows,
         stays_on_halt: args.on_halt == OnHalt::Stay,
     };
+    if !settings.queries.is_empty() {
+        tracing::info!(
+            queries = settings.queries.len(),
+            "[[query]] sections are left aside: snapshot copies them"
+        );
+    }
     let shown = progress::show(&board);
     let end = pipeline::run(settings, board.clone(), options, shutdown.clone()).await;
     shown.end().await;

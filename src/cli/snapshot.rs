@@ -35,6 +35,8 @@ async fn snapshot(settings: Settings, args: SnapshotArgs) -> ExitCode {
     let options =
         BackfillOptions { restart: args.restart, only: args.tables.tables, wait: args.retry.wait };
     let pipeline = settings.pipeline.clone();
+    let has_queries = !settings.queries.is_empty() && options.only.is_empty();
+    let kept = |unfinished| kept(unfinished, has_queries);
     let shown = progress::show(&board);
     let end = Box::pin(backfill::run(Arc::new(settings), board, options, shutdown)).await;
     shown.end().await;
@@ -58,22 +60,26 @@ async fn snapshot(settings: Settings, args: SnapshotArgs) -> ExitCode {
     }
 }
 
-fn kept(unfinished: Unfinished) -> String {
+fn kept(unfinished: Unfinished, has_queries: bool) -> String {
+    let what = if has_queries { "tables and queries" } else { "tables" };
     format!(
-        "{} of {} tables are finished and kept; run snapshot again to copy the others",
+        "{} of {} {what} are finished and kept; run snapshot again to copy the others",
         unfinished.finished_count, unfinished.chosen_count
     )
 }
 
 fn what_restart_does(settings: &Settings, args: &SnapshotArgs) -> String {
     let tables = if args.tables.tables.is_empty() {
-        "all tables that the settings select".to_owned()
+        match settings.queries.is_empty() {
+            true => "all tables that the settings select".to_owned(),
+            false => "all tables and queries of the settings".to_owned(),
+        }
     } else {
         let names: Vec<String> = args.tables.tables.iter().map(ToString::to_string).collect();
         names.join(", ")
     };
     format!(
-        "snapshot --restart copies {tables} again: what earlier snapshots of pipeline \"{}\" copied into {} is emptied first.",
+        "snapshot --restart copies {tables} again: what earlier snapshots of pipeline \"{}\" copied into {} is emptied or replaced.",
         settings.pipeline,
         settings.destination.conninfo.redacted(),
     )

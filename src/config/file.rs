@@ -266,20 +266,16 @@ pub(crate) struct MaskParts {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct QueryFile {
-    /// The query's name in reports.
-    #[expect(dead_code, reason = "queries are counted and refused, not built")]
+    /// The query's name in reports and records.
     #[schemars(required)]
     pub(crate) name: Option<String>,
-    /// The query, run at the source.
-    #[expect(dead_code, reason = "queries are counted and refused, not built")]
+    /// The query, run at the source: one statement that only reads.
     #[schemars(required)]
     pub(crate) sql: Option<String>,
     /// The table at the destination.
-    #[expect(dead_code, reason = "queries are counted and refused, not built")]
     #[schemars(required)]
     pub(crate) destination: Option<String>,
-    /// Columns that identify a row.
-    #[expect(dead_code, reason = "queries are counted and refused, not built")]
+    /// Columns of the result that identify a row.
     pub(crate) key: Option<Vec<String>>,
 }
 

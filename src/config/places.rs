@@ -80,6 +80,13 @@ impl Places {
         self.at(&Path::of(&["table"]).index(index).key("on_delete"))
     }
 
+    /// The place of a key of a `[[query]]`; the query's where it is not written.
+    pub fn query(&self, index: usize, key: &str) -> String {
+        let query = Path::of(&["query"]).index(index);
+        let path = query.key(key);
+        self.at(if self.0.contains_key(&path.to_string()) { &path } else { &query })
+    }
+
     fn at(&self, path: &Path) -> String {
         let key = path.to_string();
         match self.0.get(&key) {

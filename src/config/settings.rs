@@ -27,8 +27,8 @@ pub struct Settings {
     pub snapshot: SnapshotSettings,
     pub apply: ApplySettings,
     pub tables: Vec<TableSettings>,
-    /// How many `[[query]]` entries `run` leaves aside.
-    pub query_count: usize,
+    /// What `snapshot` copies beside tables; `run` leaves it aside.
+    pub queries: Vec<QuerySettings>,
     /// Where all of this was written.
     pub places: Places,
 }
@@ -197,6 +197,17 @@ pub struct TableSettings {
     /// SQL row filter over the source row (`where`).
     pub filter: Option<String>,
     pub columns: Vec<ColumnSettings>,
+}
+
+/// One `[[query]]`.
+#[derive(Clone, Debug)]
+pub struct QuerySettings {
+    pub name: String,
+    /// Without a semicolon at its end.
+    pub sql: String,
+    pub destination: QualifiedName,
+    /// Columns of the result that identify a row; empty where none are named.
+    pub key: Vec<String>,
 }
 
 /// What happens to a column that `[table.columns]` does not name.

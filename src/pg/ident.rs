@@ -61,6 +61,10 @@ impl QualifiedName {
 
 impl fmt::Display for QualifiedName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // What is in no schema: a query's result.
+        if self.schema.is_empty() {
+            return f.write_str(&self.name);
+        }
         write!(f, "{}.{}", self.schema, self.name)
     }
 }

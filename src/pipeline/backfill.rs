@@ -12,6 +12,8 @@
 //! the report names each table's point in time.
 
 mod look;
+mod patience;
+pub mod queries;
 mod report;
 
 use std::sync::Arc;
@@ -26,13 +28,13 @@ use crate::checkpoint::tables::CopyState;
 use crate::checkpoint::{CheckpointError, schema, tables};
 use crate::config::settings::{OnExisting, Settings};
 use crate::model::finding::Side;
-use crate::pg::catalog::TableInfo;
 use crate::pg::client::Client;
 use crate::pg::ident::QualifiedName;
 use crate::pipeline::attempt::holder_name;
 use crate::pipeline::backoff::Backoff;
 use crate::pipeline::code::Code;
 use crate::pipeline::context::{Context, SNAPSHOT_SUFFIX};
+use crate::pipeline::copy::query::QueryPlan;
 use crate::pipeline::copy::{self, Authority, CopyEnd, Preparation, Timings};
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::foreign_keys::Building;
@@ -40,11 +42,12 @@ use crate::pipeline::lease::Lease;
 use crate::pipeline::membership::Membership;
 use crate::pipeline::pending;
 use crate::pipeline::planner::Planner;
-use crate::pipeline::policy::{Disposition, judge};
+use crate::pipeline::policy::judge;
 use crate::pipeline::pooling;
 use crate::pipeline::status::{Board, State, TableState};
 use crate::snapshot::ConsistentPoint;
 use look::{Look, UNKNOWN_SYSTEM};
+use patience::Patience;
 
 /// How long the backend of a killed process may take to notice. Whoever runs the verb again must
 /// not be refused by his own shadow.
@@ -52,9 +55,6 @@ const HOLDER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Between two looks at a lease that somebody else holds.
 const HOLDER_LOOK: Duration = Duration::from_millis(200);
-
-/// Attempts at tables that are rewritten under the copy, before it is given up.
-const REWRITES_MAX: u32 = 10;
 
 #[derive(Clone, Debug, Default)]
 pub struct BackfillOptions {
@@ -77,7 +77,7 @@ pub enum BackfillEnd {
 /// What a backfill that was cut off has come to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unfinished {
-    /// Tables that are finished, and stay so.
+    /// Tables and queries that are finished, and stay so.
     pub finished_count: usize,
     pub chosen_count: usize,
 }
@@ -176,50 +176,6 @@ fn log_error(error: &PipelineError, code: Code) {
     tracing::error!(code = code.as_str(), table, constraint, hint, "{}", error.chain());
 }
 
-/// Whether an error is worth another attempt.
-#[derive(Debug)]
-struct Patience {
-    wait: Option<Duration>,
-    /// The end of `--wait`, and the tables that were finished when it began.
-    deadline: Option<(Instant, usize)>,
-    rewrite_count: u32,
-}
-
-impl Patience {
-    fn new(wait: Option<Duration>) -> Patience {
-        Patience { wait, deadline: None, rewrite_count: 0 }
-    }
-
-    fn goes_on(
-        &mut self,
-        error: &PipelineError,
-        disposition: Disposition,
-        finished_count: usize,
-    ) -> bool {
-        if is_rewrite(error) {
-            self.rewrite_count += 1;
-            return self.rewrite_count <= REWRITES_MAX;
-        }
-        let Some(wait) = self.wait.filter(|_| disposition == Disposition::Retry) else {
-            return false;
-        };
-        // A table more is progress: this failure is a new one.
-        let (deadline, _) = match self.deadline {
-            Some((deadline, count)) if count == finished_count => (deadline, count),
-            _ => *self.deadline.insert((Instant::now() + wait, finished_count)),
-        };
-        Instant::now() < deadline
-    }
-}
-
-fn is_rewrite(error: &PipelineError) -> bool {
-    match error {
-        PipelineError::Rewritten { .. } => true,
-        PipelineError::Copy { source, .. } => is_rewrite(source),
-        _ => false,
-    }
-}
-
 /// One attempt: connect, look, copy what is not finished.
 struct Backfill<'a> {
     context: &'a Context,
@@ -250,14 +206,14 @@ impl Backfill<'_> {
         let is_restart = self.options.restart && !self.memory.is_restarted;
         let look =
             Look::take(context, &self.options.only, is_restart, &source, &destination).await?;
-        look.preflight(context, &source, &destination).await?;
-        self.memory.chosen_count = look.tables.len();
+        let queries = look.preflight(context, &source, &destination).await?;
+        self.memory.chosen_count = look.chosen_count(context);
         if !self.memory.has_looked {
             self.memory.has_looked = true;
-            self.memory.finished_before = look.tables.len() - look.pending.len();
+            self.memory.finished_before = look.chosen_count(context) - look.pending_count();
         }
-        if look.pending.is_empty() && !look.owes() {
-            self.memory.report.fill(&look.tables, &look.records, &self.memory.timings);
+        if look.pending_count() == 0 && !look.owes() {
+            self.memory.report.fill(&look.chosen(context), &look.records, &self.memory.timings);
             return Ok(CopyEnd::Completed);
         }
         schema::ensure(&destination, &context.checkpoint.schema).await?;
@@ -269,7 +225,7 @@ impl Backfill<'_> {
         let result = tokio::select! {
             biased;
             error = lease.lost() => return Err(error.into()),
-            result = Box::pin(self.work(&held, &look, is_restart)) => result,
+            result = Box::pin(self.work(&held, &look, queries, is_restart)) => result,
         };
         let result = match result {
             Err(error) => Err(self.fenced(&held).await.unwrap_or(error)),
@@ -316,6 +272,7 @@ impl Backfill<'_> {
         &mut self,
         held: &Held,
         look: &Look,
+        queries: Vec<QueryPlan>,
         is_restart: bool,
     ) -> Result<CopyEnd, PipelineError> {
         let context = self.context;
@@ -343,9 +300,16 @@ impl Backfill<'_> {
             is_beside: false,
         };
         let start = copy::Start { point_lsn: point.lsn, resumed: &copy::Resumed::default() };
-        let count = pending.len();
+        let count = pending.len() + queries.len();
         context.board.set_state(State::Copying, format!("copying {count} tables"));
-        let jobs = preparation.prepare(&pending, start).await?;
+        let mut jobs = preparation.prepare(&pending, start).await?;
+        queries::create_schemas(context, &held.destination, held.epoch, &queries).await?;
+        // Where foreign keys are checked, rows that a query's may refer to are there before.
+        let level = match look.has_replica_role {
+            true => 0,
+            false => jobs.iter().map(|job| job.level + 1).max().unwrap_or(0),
+        };
+        jobs.extend(queries.into_iter().map(|query| query.job(level)));
         let copy = copy::Copy {
             context,
             point,
@@ -359,7 +323,7 @@ impl Backfill<'_> {
         if end == CopyEnd::Completed {
             self.building(held, &planner).settle_foreign_keys().await?;
         }
-        self.memory.report.fill(&look.tables, &records, &self.memory.timings);
+        self.memory.report.fill(&look.chosen(context), &records, &self.memory.timings);
         Ok(end)
     }
 
@@ -380,7 +344,9 @@ impl Backfill<'_> {
         let is_merged =
             |name: &QualifiedName| self.context.settings.on_existing(name) == OnExisting::Merge;
         let names = look.tables.iter().map(|table| table.name.clone());
-        let (merged, emptied): (Vec<QualifiedName>, _) = names.partition(is_merged);
+        let (merged, mut emptied): (Vec<QualifiedName>, _) = names.partition(is_merged);
+        // Their rows stay until the new ones are there, whatever becomes of them.
+        emptied.extend(look.chosen_queries(self.context));
         let mut text = sql.guarded_begin_text(held.epoch);
         for (state, names) in [(CopyState::Merging, merged), (CopyState::Copying, emptied)] {
             if !names.is_empty() {
@@ -409,12 +375,26 @@ async fn read_records(
 }
 
 /// Shows what was finished before, and what is to come.
-fn show_tables(context: &Context, tables: &[TableInfo], pending: &[TableInfo]) {
+fn show(context: &Context, look: &Look) {
+    let Look { tables, pending, .. } = look;
     for table in tables {
         let destination = context.settings.destination_name(&table.name);
         context.board.table(&table.name, &destination, false);
         let is_pending = pending.iter().any(|other| other.oid == table.oid);
         let state = if is_pending { TableState::Pending } else { TableState::Copied };
         context.board.table_state(&table.name, state);
+    }
+    for (index, query) in context.settings.queries.iter().enumerate() {
+        if !look.has_queries {
+            break;
+        }
+        let name = queries::name(query);
+        context.board.table(&name, &query.destination, false);
+        let is_pending = look.pending_queries.contains(&index);
+        let state = if is_pending { TableState::Pending } else { TableState::Copied };
+        context.board.table_state(&name, state);
+        if is_pending {
+            context.board.snapshot_expected(&name, None, 0);
+        }
     }
 }

@@ -13,9 +13,10 @@ use tokio_postgres::error::SqlState;
 use crate::checkpoint::row;
 use crate::checkpoint::tables::CopyState;
 use crate::model::finding::{Finding, Severity, Side};
-use crate::pg::catalog::{self, ServerFacts};
+use crate::pg::catalog::{self, ServerFacts, TableInfo};
 use crate::pg::client::Client;
 use crate::pg::ident::{QualifiedName, identifier};
+use crate::pipeline::backfill::queries;
 use crate::pipeline::choice::{AsideReason, Present};
 use crate::pipeline::code::Code;
 use crate::pipeline::context::Context;
@@ -181,6 +182,10 @@ async fn look_at_both(
         let outcome = pooling::findings(context, side, client).await;
         report.take(outcome);
     }
+    // There is nothing for `run` to do, and `snapshot` has queries.
+    if context.settings.include.is_empty() {
+        return queries(context, report, source, destination, &[]).await;
+    }
     let facts = match catalog::server_facts(source).await {
         Ok(facts) => facts,
         Err(error) => return report.failures.push(PipelineError::catalog(Side::Source)(error)),
@@ -198,7 +203,7 @@ async fn look_at_both(
                 select(source, &context.settings, Present::default()).await.map(|_| Vec::new()),
             );
             report.findings.extend(server_findings(&facts));
-            return;
+            return queries(context, report, source, destination, &[]).await;
         }
         Err(error) => return report.take(Err(error)),
     };
@@ -207,6 +212,7 @@ async fn look_at_both(
     report.findings.extend(standing_findings(&look));
     report.take(look.source_findings(context, source).await);
     report.take(look.destination_findings(context, source, destination).await);
+    queries(context, report, source, destination, &look.selection.tables).await;
     if let Some(replication) = &mut replication {
         slot(context, report, source, replication, &look).await;
     }
@@ -215,6 +221,24 @@ async fn look_at_both(
             Ok(holder) => report.held_by(holder),
             Err(error) => report.failures.push(error.into()),
         }
+    }
+}
+
+/// What keeps `snapshot` from copying the settings' queries.
+async fn queries(
+    context: &Context,
+    report: &mut Report,
+    source: &Client,
+    destination: &Client,
+    tables: &[TableInfo],
+) {
+    match queries::check(context, source, destination, tables).await {
+        Ok(looked) => {
+            let doomed = looked.doomed.into_iter().map(queries::doomed);
+            report.findings.extend(looked.findings.into_iter().chain(doomed));
+            looked.mistakes.iter().for_each(|mistake| report.mistake(mistake));
+        }
+        Err(error) => report.take(Err(error)),
     }
 }
 

@@ -237,6 +237,7 @@ fn request<'a>(
         needs_truncate: (!is_copied && on_existing == OnExisting::Truncate)
             || (!subject.is_copy_only && settings.on_truncate(name) == OnTruncate::Truncate)
             || (subject.is_copy_only && is_explained),
+        needs_delete: false,
         is_copy_only: subject.is_copy_only,
         is_followed: is_followed(subject, table.source, &table.name),
         keys_are_pending: record

@@ -70,6 +70,12 @@ pub enum PipelineError {
     /// Copying one table failed; the cause says why.
     #[error("the copy of table \"{table}\" failed")]
     Copy { table: QualifiedName, source: Box<PipelineError> },
+    /// Copying one query's result failed; the cause says why. Nothing of it is at the destination.
+    #[error("the copy of query \"{query}\" failed")]
+    QueryCopy { query: String, source: Box<PipelineError> },
+    /// A query's result that is not what its key says.
+    #[error("query \"{query}\": {message}")]
+    QueryResult { query: String, message: String },
     /// A table changed under its copy.
     #[error("table \"{table}\" was rewritten while it was copied; it is copied again")]
     Rewritten { table: QualifiedName },
@@ -178,7 +184,9 @@ impl PipelineError {
                 error.server_error()
             }
             PipelineError::Checkpoint(error) => error.server_error(),
-            PipelineError::Copy { source, .. } => source.server_error(),
+            PipelineError::Copy { source, .. } | PipelineError::QueryCopy { source, .. } => {
+                source.server_error()
+            }
             _ => None,
         }
     }
@@ -228,7 +236,9 @@ impl PipelineError {
             PipelineError::Slot(error) => Some(error.hint().to_owned()),
             PipelineError::Oversized(oversized) => Some(oversized.hint()),
             PipelineError::Store(error) => error.hint().map(str::to_owned),
-            PipelineError::Copy { source, .. } => source.hint(),
+            PipelineError::Copy { source, .. } | PipelineError::QueryCopy { source, .. } => {
+                source.hint()
+            }
             PipelineError::Apply(ApplyError::RowMissing { .. })
             | PipelineError::Batch { source: ApplyError::RowMissing { .. }, .. } => Some(
                 "Put the row back at the destination, or copy the table again with `sync-agent resync --table`."

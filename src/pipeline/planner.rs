@@ -459,7 +459,7 @@ pub fn map(
 }
 
 /// Whether all values may be written in binary.
-fn is_binary_compatible(transform: &TransformPlan, mapping: &Mapping) -> bool {
+pub(super) fn is_binary_compatible(transform: &TransformPlan, mapping: &Mapping) -> bool {
     mapping.columns.iter().filter(|column| column.is_written()).all(|column| {
         column.is_binary_compatible
             || transform.mark().is_some_and(|mark| mark.index == column.value_index)

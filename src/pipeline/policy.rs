@@ -6,6 +6,7 @@ use tokio_postgres::error::SqlState;
 use crate::apply::ApplyError;
 use crate::apply::reread::RereadError;
 use crate::checkpoint::CheckpointError;
+use crate::model::finding::Side;
 use crate::pg::server_error::ServerError;
 use crate::pipeline::code::Code;
 use crate::pipeline::error::PipelineError;
@@ -73,6 +74,8 @@ pub fn judge(error: &PipelineError, was_connected: bool) -> Verdict {
         PipelineError::Schema { .. } => verdict(Code::E_SCHEMA, Hold),
         PipelineError::Data { .. } => verdict(Code::E_DATA, Hold),
         PipelineError::Copy { source, .. } => judge(source, was_connected),
+        PipelineError::QueryCopy { source, .. } => judge_query(source, was_connected),
+        PipelineError::QueryResult { .. } => verdict(Code::E_DATA, Hold),
         PipelineError::Rewritten { .. }
         | PipelineError::SnapshotGone
         | PipelineError::Silent { .. } => PASSING,
@@ -80,6 +83,21 @@ pub fn judge(error: &PipelineError, was_connected: bool) -> Verdict {
         PipelineError::TaskEnded { .. } | PipelineError::TaskFailed { .. } => {
             verdict(Code::E_IO, Retry)
         }
+    }
+}
+
+/// What the source says of a query of the settings: its rows, or what it tries to do.
+fn judge_query(error: &PipelineError, was_connected: bool) -> Verdict {
+    let server = error.server_error();
+    match (error, server.as_ref()) {
+        (PipelineError::Wire { side: Side::Source, .. }, Some(server)) => match server.class() {
+            "21" | "22" | "P0" => verdict(Code::E_DATA, Disposition::Hold),
+            _ if server.code == SqlState::READ_ONLY_SQL_TRANSACTION => {
+                verdict(Code::E_CONFIG, Disposition::Exit)
+            }
+            _ => judge(error, was_connected),
+        },
+        _ => judge(error, was_connected),
     }
 }
 

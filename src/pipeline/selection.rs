@@ -95,7 +95,7 @@ pub async fn select_for_copy(
     let tables = read(client, &selected).await?;
     let named = named(settings, &choice.relations);
     // What is named and cannot be replicated is a finding of its own.
-    if tables.is_empty() && named.is_empty() {
+    if tables.is_empty() && named.is_empty() && settings.queries.is_empty() {
         return Err(nothing());
     }
     Ok(Selection { tables, choice, named })

@@ -183,7 +183,10 @@ fn stage(error: &PipelineError) -> &'static str {
         PipelineError::Apply(_) | PipelineError::Batch { .. } => "apply",
         PipelineError::Checkpoint(_) | PipelineError::Store(_) => "checkpoint",
         PipelineError::Preflight(_) | PipelineError::Config { .. } => "preflight",
-        PipelineError::Copy { .. } | PipelineError::Rewritten { .. } => "snapshot",
+        PipelineError::Copy { .. }
+        | PipelineError::QueryCopy { .. }
+        | PipelineError::QueryResult { .. }
+        | PipelineError::Rewritten { .. } => "snapshot",
         _ => "pipeline",
     }
 }

@@ -14,17 +14,29 @@ use sha2::{Digest as _, Sha256};
 
 use super::hash::keyed_digits;
 use super::text_form::hex;
-use crate::config::settings::{ColumnSettings, Hash, Step, TableSettings, Unlisted};
+use crate::config::settings::{ColumnSettings, Hash, QuerySettings, Step, TableSettings, Unlisted};
 use crate::config::steps::{JsonPath, Mask};
 use crate::pg::ident::QualifiedName;
 
 /// Changes only when the same settings shape rows in another way.
 const FORM: &str = "sync-agent transform 1";
+const QUERY_FORM: &str = "sync-agent query 1";
 /// What a hash key signs, to be told from another key.
 const KEY_MARK: &[u8] = b"sync-agent transform fingerprint";
 
 /// Hexadecimal digits of a key's own digest: enough to tell two values apart, no more.
 const KEY_DIGITS: usize = 16;
+
+/// A query's settings as one short text: with another one its result is copied again.
+pub fn query_fingerprint(query: &QuerySettings) -> String {
+    let mut whole = Canonical::new();
+    whole.part(QUERY_FORM);
+    whole.part(&query.sql);
+    whole.part(&query.destination.schema);
+    whole.part(&query.destination.name);
+    query.key.iter().for_each(|name| whole.part(name));
+    whole.digits()
+}
 
 /// One line with the SHA-256 of everything, then a line `<digest> <key>` for each of the settings'
 /// keys that are in it. The first line alone decides; the others name what differs.

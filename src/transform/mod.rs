@@ -43,7 +43,7 @@ pub use compile::PlanInput;
 pub use copy::CopyColumn;
 pub use error::{PlanError, Refusal, TransformError};
 pub use expression::{Answer, Purpose, Question, ShapeError, Unusable, check_shape};
-pub use fingerprint::{changed_keys, fingerprint};
+pub use fingerprint::{changed_keys, fingerprint, query_fingerprint};
 pub use mark::Mark;
 pub use open::OpenChange;
 pub use plan::TransformPlan;

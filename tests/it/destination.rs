@@ -86,6 +86,7 @@ impl Look<'_> {
                 is_emptied: false,
                 is_merged: false,
                 needs_truncate: true,
+                needs_delete: false,
                 keys_are_pending: false,
             })
             .collect();

@@ -2,6 +2,8 @@
 
 /// Killed, stopped, cut off, and called again.
 mod again;
+/// Results of queries beside them.
+mod queries;
 /// Tables of every shape.
 mod shapes;
 

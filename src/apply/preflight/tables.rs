@@ -107,7 +107,7 @@ fn privilege_finding(
                 || privileges.update
                 || privileges.no_update.is_empty(),
         ),
-        ("DELETE", table.is_copy_only || privileges.delete),
+        ("DELETE", table.is_copy_only && !table.needs_delete || privileges.delete),
         ("TRUNCATE", privileges.truncate || !table.needs_truncate),
     ];
     let missing: Vec<&str> =

@@ -89,7 +89,7 @@ impl<'a> Page<'a> {
             text,
             "# Every key with its default: config/sync-agent.example.toml; `sync-agent config-schema`."
         )?;
-        if !self.settings.tables.is_empty() || self.settings.query_count > 0 {
+        if !self.settings.tables.is_empty() || !self.settings.queries.is_empty() {
             writeln!(
                 text,
                 "# The [[table]] and [[query]] sections of the file that was read are not repeated here."

@@ -24,21 +24,20 @@ pub(super) fn render(pipeline: &str, report: &BackfillReport, output: Output) ->
 }
 
 fn human(report: &BackfillReport) -> String {
-    let mut text = tables(&report.tables);
+    let mut text = tables(report);
     text.push_str("\n\n");
     let totals = report.totals();
-    let count = totals.table_count;
-    let written = if count == 0 {
-        writeln!(
-            text,
-            "All {} tables were copied already; --restart copies them again.",
-            report.tables.len()
-        )
+    let written = if totals.table_count + totals.query_count == 0 {
+        let all = match report.queries.len() {
+            0 => format!("{} tables", report.tables.len()),
+            count => counted(report.tables.len(), count),
+        };
+        writeln!(text, "All {all} were copied already; --restart copies them again.")
     } else {
         writeln!(
             text,
-            "Copied {count} {}: {} rows, {} in {}, {:.1} MB/s.",
-            if count == 1 { "table" } else { "tables" },
+            "Copied {}: {} rows, {} in {}, {:.1} MB/s.",
+            counted(totals.table_count, totals.query_count),
             totals.row_count,
             bytes(totals.byte_count),
             seconds(report.elapsed),
@@ -49,7 +48,24 @@ fn human(report: &BackfillReport) -> String {
     text
 }
 
-fn tables(reports: &[TableReport]) -> String {
+/// `2 tables and 1 query`.
+fn counted(table_count: usize, query_count: usize) -> String {
+    let tables = match table_count {
+        1 => "1 table".to_owned(),
+        count => format!("{count} tables"),
+    };
+    let queries = match query_count {
+        1 => "1 query".to_owned(),
+        count => format!("{count} queries"),
+    };
+    match (table_count, query_count) {
+        (_, 0) => tables,
+        (0, _) => queries,
+        _ => format!("{tables} and {queries}"),
+    }
+}
+
+fn tables(report: &BackfillReport) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(["TABLE", "DESTINATION", "ROWS", "BYTES", "TIME", "AS OF", "LSN"]);
@@ -58,13 +74,15 @@ fn tables(reports: &[TableReport]) -> String {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    for report in reports {
+    let named = report.tables.iter().map(|table| (table, table.source.to_string()));
+    let queries = report.queries.iter().map(|query| (query, format!("query {}", query.source)));
+    for (report, name) in named.chain(queries) {
         let (time, lsn) = match report.point {
             Some(Point { lsn, time }) => (when(time), lsn.to_string()),
             None => ("unknown".to_owned(), "unknown".to_owned()),
         };
         table.add_row([
-            clean(&report.source.to_string()),
+            clean(&name),
             clean(&report.destination.to_string()),
             report.row_count.to_string(),
             bytes(report.byte_count),
@@ -81,40 +99,40 @@ fn tables(reports: &[TableReport]) -> String {
 
 fn json(pipeline: &str, report: &BackfillReport) -> Value {
     let totals = report.totals();
-    let tables: Vec<Value> = report
-        .tables
-        .iter()
-        .map(|table| {
-            json!({
-                "name": table.source.to_string(),
-                "destination": table.destination.to_string(),
-                "rows": table.row_count,
-                "bytes": table.byte_count,
-                "seconds": match table.origin {
-                    Origin::Now(duration) => Some(duration.as_secs_f64()),
-                    Origin::Earlier => None,
-                },
-                "copied": match table.origin {
-                    Origin::Now(_) => "now",
-                    Origin::Earlier => "earlier",
-                },
-                "lsn": table.point.map(|point| point.lsn.to_string()),
-                "as_of": table.point.map(|point| timestamp(point.time).to_string()),
-            })
-        })
-        .collect();
+    let list = |reports: &[TableReport]| -> Vec<Value> { reports.iter().map(one).collect() };
     json!({
         "schema_version": SCHEMA_VERSION,
         "pipeline": pipeline,
         "ok": true,
-        "tables": tables,
+        "tables": list(&report.tables),
+        "queries": list(&report.queries),
         "totals": {
             "tables": totals.table_count,
+            "queries": totals.query_count,
             "rows": totals.row_count,
             "bytes": totals.byte_count,
             "seconds": report.elapsed.as_secs_f64(),
             "bytes_per_second": rate(totals.byte_count, report.elapsed),
         },
+    })
+}
+
+fn one(table: &TableReport) -> Value {
+    json!({
+        "name": table.source.to_string(),
+        "destination": table.destination.to_string(),
+        "rows": table.row_count,
+        "bytes": table.byte_count,
+        "seconds": match table.origin {
+            Origin::Now(duration) => Some(duration.as_secs_f64()),
+            Origin::Earlier => None,
+        },
+        "copied": match table.origin {
+            Origin::Now(_) => "now",
+            Origin::Earlier => "earlier",
+        },
+        "lsn": table.point.map(|point| point.lsn.to_string()),
+        "as_of": table.point.map(|point| timestamp(point.time).to_string()),
     })
 }
 
@@ -162,6 +180,7 @@ mod tests {
                 point: Some(Point { lsn: Lsn::new(0x16_0000_0001), time: SystemTime::UNIX_EPOCH }),
                 origin,
             }],
+            queries: Vec::new(),
             elapsed: Duration::from_secs(2),
         }
     }

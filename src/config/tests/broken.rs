@@ -1,7 +1,6 @@
 //! Broken configurations: each says what is wrong, and where.
 
 use crate::config::diagnostics::ErrorPlace;
-use crate::config::load::Purpose;
 use crate::config::tests::{Case, URLS};
 
 /// A broken file, where `‸` stands before the place of its one error; the key; the message.
@@ -368,17 +367,6 @@ fn the_first_line_of_each_error_is_made_for_scripts() {
          \x20 = help: Did you mean \"max_batch_rows\"?\n"
     );
     assert_eq!(errors, expected);
-}
-
-#[test]
-fn queries_are_refused_by_snapshot_and_left_aside_by_run() {
-    let text = format!(
-        "{URLS}[[query]]\nname = \"totals\"\nsql = \"SELECT 1\"\ndestination = \"r.totals\"\n"
-    );
-    let case = Case::new(&text);
-    assert_eq!(case.load().expect("run leaves it aside").query_count, 1);
-    let errors = case.load_with(|inputs| inputs.purpose = Purpose::Snapshot).expect_err("refused");
-    assert!(errors.to_string().contains("query[0]: not yet: queries are not built"), "{errors}");
 }
 
 #[test]

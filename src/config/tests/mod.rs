@@ -2,6 +2,7 @@
 
 mod broken;
 mod loading;
+mod queries;
 mod shipped;
 
 use std::path::PathBuf;

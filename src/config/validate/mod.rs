@@ -12,6 +12,7 @@ mod connection;
 mod made;
 mod names;
 mod not_yet;
+mod queries;
 mod state_dir;
 mod tables;
 
@@ -83,6 +84,7 @@ impl Check<'_> {
             self.different_databases(&source.conninfo, &destination.conninfo);
         }
         let tables = self.tables(file, &include, &exclude);
+        let queries = self.queries(file, destination.as_ref(), &tables);
         let dir = file.state.as_ref().and_then(|state| state.dir.as_deref());
         let grace = file.shutdown_grace.as_deref().unwrap_or(SHUTDOWN_GRACE);
         let settings = Settings {
@@ -93,7 +95,7 @@ impl Check<'_> {
             snapshot: self.snapshot(file.snapshot.as_ref()),
             apply: self.apply(file.apply.as_ref()),
             places: Places::of(self.document),
-            query_count: file.query.as_ref().map_or(0, Vec::len),
+            queries,
             pipeline,
             include,
             exclude,
@@ -109,7 +111,7 @@ impl Check<'_> {
         let Some(list) = list else {
             return default.iter().filter_map(|text| Pattern::parse(text).ok()).collect();
         };
-        if list.is_empty() && key == "include" {
+        if list.is_empty() && key == "include" && !self.may_select_nothing() {
             self.problems.value(&path, "selects no table").hint("Leave it out for \"public.*\".");
         }
         let mut patterns = Vec::new();

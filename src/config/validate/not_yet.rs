@@ -3,7 +3,6 @@
 
 use crate::config::document::Path;
 use crate::config::file::{ConfigFile, DestinationFile, OnErrorFile, Size, TableFile};
-use crate::config::load::Purpose;
 use crate::config::units;
 use crate::config::validate::Check;
 use crate::config::validate::columns::{STEP_KINDS, steps};
@@ -20,11 +19,6 @@ impl Check<'_> {
         }
         for (index, table) in file.table.iter().flatten().enumerate() {
             self.refuse_in_table(table, &Path::of(&["table"]).index(index));
-        }
-        if self.purpose == Purpose::Snapshot {
-            for index in 0..file.query.as_ref().map_or(0, Vec::len) {
-                self.not_yet(&Path::of(&["query"]).index(index), "queries are not built");
-            }
         }
     }
 

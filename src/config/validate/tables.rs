@@ -104,7 +104,7 @@ impl Check<'_> {
         }
     }
 
-    fn key(&mut self, columns: Option<&[String]>, path: &Path) -> Option<Vec<String>> {
+    pub(super) fn key(&mut self, columns: Option<&[String]>, path: &Path) -> Option<Vec<String>> {
         let columns = columns?;
         if columns.is_empty() {
             let problem = self.problems.value(path, "a key without columns identifies nothing");
@@ -119,7 +119,7 @@ impl Check<'_> {
         Some(columns.to_vec())
     }
 
-    fn table_name(&mut self, path: &Path, text: &str) -> Option<QualifiedName> {
+    pub(super) fn table_name(&mut self, path: &Path, text: &str) -> Option<QualifiedName> {
         match parse_name(text) {
             Ok(name) => Some(name),
             Err(err) => {

@@ -44,7 +44,10 @@ pub use slots::{
 pub use table_info::{
     ColumnInfo, Generated, Identity, IndexInfo, Leaf, RelationKind, SequenceInfo, TableInfo,
 };
-pub use tables::{TableFilter, has_rows, result_type, table_by_oid, tables, tables_with_rows};
+pub use tables::{
+    ResultColumn, TableFilter, has_rows, result_columns, result_type, table_by_oid, tables,
+    tables_with_rows, types_by_name,
+};
 
 /// `relreplident`: what the source sends of the old row on update and delete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -146,9 +146,53 @@ type ByTable<T> = HashMap<Oid, Vec<T>>;
 async fn read_columns(client: &Client, oids: &[Oid]) -> Result<ByTable<ColumnInfo>, CatalogError> {
     const QUESTION: &str = "its columns";
     let rows = query(client, QUESTION, include_str!("columns.sql"), &[&oids]).await?;
+    described(client, QUESTION, &rows).await
+}
+
+/// A column of a query's result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResultColumn {
+    pub name: String,
+    pub type_oid: Oid,
+    pub type_modifier: i32,
+}
+
+/// What a table's columns of these types are like, in the same order. A type that the server does not
+/// have leaves its column out.
+pub async fn result_columns(
+    client: &Client,
+    columns: &[ResultColumn],
+) -> Result<Vec<ColumnInfo>, CatalogError> {
+    const QUESTION: &str = "types of a query's columns";
+    let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+    let types: Vec<Oid> = columns.iter().map(|column| column.type_oid).collect();
+    let modifiers: Vec<i32> = columns.iter().map(|column| column.type_modifier).collect();
+    let sql = include_str!("result_columns.sql");
+    let rows = query(client, QUESTION, sql, &[&names, &types, &modifiers]).await?;
+    let mut columns = described(client, QUESTION, &rows).await?;
+    Ok(columns.remove(&0).unwrap_or_default())
+}
+
+/// Types by the names that `format_type` gives them; `None` where there is none.
+pub async fn types_by_name(
+    client: &Client,
+    names: &[String],
+) -> Result<Vec<Option<Oid>>, CatalogError> {
+    const QUESTION: &str = "its types";
+    const SQL: &str = "SELECT pg_catalog.to_regtype(w.name)::pg_catalog.oid \
+         FROM pg_catalog.unnest($1::pg_catalog.text[]) WITH ORDINALITY AS w (name, number) ORDER BY w.number";
+    let rows = query(client, QUESTION, SQL, &[&names]).await?;
+    rows.iter().map(|row| Cells::new(row, QUESTION).next()).collect()
+}
+
+async fn described(
+    client: &Client,
+    question: &'static str,
+    rows: &[Row],
+) -> Result<ByTable<ColumnInfo>, CatalogError> {
     let mut columns: ByTable<ColumnInfo> = HashMap::new();
-    for row in &rows {
-        let (table, column) = column(row, QUESTION)?;
+    for row in rows {
+        let (table, column) = column(row, question)?;
         columns.entry(table).or_default().push(column);
     }
     know_types(client, columns.values_mut().flatten().collect()).await?;
@@ -157,12 +201,9 @@ async fn read_columns(client: &Client, oids: &[Oid]) -> Result<ByTable<ColumnInf
 
 /// A type's values, described as a column's without a name; none for a type that no column has.
 pub async fn result_type(client: &Client, oid: Oid) -> Result<Option<ColumnInfo>, CatalogError> {
-    const QUESTION: &str = "an expression's type";
-    let rows = query(client, QUESTION, include_str!("result_type.sql"), &[&oid]).await?;
-    let Some(row) = rows.first() else { return Ok(None) };
-    let (_, mut column) = column(row, QUESTION)?;
-    know_types(client, vec![&mut column]).await?;
-    Ok(Some(column))
+    let column = ResultColumn { name: String::new(), type_oid: oid, type_modifier: -1 };
+    let described = result_columns(client, &[column]).await?.pop();
+    Ok(described.filter(|column| column.type_kind != 'p'))
 }
 
 async fn know_types(client: &Client, columns: Vec<&mut ColumnInfo>) -> Result<(), CatalogError> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use super::show_tables;
+use super::{queries, show};
 use crate::apply::preflight::can_set_replica_role;
 use crate::checkpoint::row;
 use crate::checkpoint::schema::{self, Presence};
@@ -15,6 +15,7 @@ use crate::pg::catalog::{
 use crate::pg::client::Client;
 use crate::pg::ident::{QualifiedName, identifier};
 use crate::pipeline::context::{Context, SNAPSHOT_SUFFIX};
+use crate::pipeline::copy::query::QueryPlan;
 use crate::pipeline::destination_check::{self, Subject};
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::look::{act_on, refuse_same_database};
@@ -39,6 +40,10 @@ pub(super) struct Look {
     /// Those that are to be copied.
     pub(super) pending: Vec<TableInfo>,
     pub(super) records: Vec<TableRecord>,
+    /// Queries are a part of it.
+    pub(super) has_queries: bool,
+    /// Those that are to be copied: positions in the settings.
+    pub(super) pending_queries: Vec<usize>,
     relations: Vec<RelationSummary>,
     named: Vec<QualifiedName>,
     /// Partitions whose rows are elsewhere.
@@ -74,6 +79,8 @@ impl Look {
             pending: chosen.clone(),
             tables: chosen,
             records: Vec::new(),
+            has_queries: only.is_empty(),
+            pending_queries: Vec::new(),
             foreign: selection.foreign_partitions(),
             relations: selection.choice.relations,
             named: selection.named,
@@ -92,13 +99,38 @@ impl Look {
                 look.leave_out_finished(context, destination).await?;
             }
         }
-        show_tables(context, &look.tables, &look.pending);
+        if look.has_queries {
+            look.pending_queries = match is_restart {
+                true => (0..context.settings.queries.len()).collect(),
+                false => queries::pending(context, &look.records, destination).await?,
+            };
+        }
+        show(context, &look);
         Ok(look)
     }
 
     /// Who the source is, as the state remembers it.
     pub(super) fn source_system(&self) -> &str {
         self.source_facts.system_identifier.as_deref().unwrap_or(UNKNOWN_SYSTEM)
+    }
+
+    /// What the report is about: tables, and queries.
+    pub(super) fn chosen(&self, context: &Context) -> Vec<QualifiedName> {
+        let tables = self.tables.iter().map(|table| table.name.clone());
+        tables.chain(self.chosen_queries(context)).collect()
+    }
+
+    pub(super) fn chosen_queries(&self, context: &Context) -> Vec<QualifiedName> {
+        let queries = context.settings.queries.iter().filter(|_| self.has_queries);
+        queries.map(queries::name).collect()
+    }
+
+    pub(super) fn chosen_count(&self, context: &Context) -> usize {
+        self.chosen(context).len()
+    }
+
+    pub(super) fn pending_count(&self) -> usize {
+        self.pending.len() + self.pending_queries.len()
     }
 
     /// Whether a finished table's foreign keys are still to come.
@@ -166,15 +198,29 @@ impl Look {
         Ok(())
     }
 
-    /// Refuses to go on where something is wrong; logs the rest.
+    /// Refuses to go on where something is wrong; logs the rest. Gives the queries that are to be
+    /// copied.
     pub(super) async fn preflight(
         &self,
         context: &Context,
         source: &Arc<Client>,
         destination: &Arc<Client>,
-    ) -> Result<(), PipelineError> {
-        if self.pending.is_empty() {
-            return Ok(());
+    ) -> Result<Vec<QueryPlan>, PipelineError> {
+        if self.pending_count() == 0 {
+            return Ok(Vec::new());
+        }
+        let subject = queries::Subject {
+            context,
+            destination,
+            source_facts: &self.source_facts,
+            destination_facts: &self.destination_facts,
+            records: &self.records,
+            tables: &self.tables,
+            fed: &self.fed,
+        };
+        let mut queries = queries::look(subject, &self.pending_queries).await?;
+        if !queries.mistakes.is_empty() {
+            return Err(PipelineError::Config { message: queries.mistakes.join("\n") });
         }
         let mut findings = self.source_findings(source).await?;
         let mut planner =
@@ -191,7 +237,12 @@ impl Look {
             destination_check::findings(context, subject, &planner, source, destination).await?,
         );
         findings.extend(self.fed_findings(context));
-        act_on(findings)
+        findings.extend(queries.findings);
+        act_on(findings)?;
+        if let Some((query, message)) = queries.doomed.pop() {
+            return Err(PipelineError::QueryResult { query, message });
+        }
+        Ok(queries.plans)
     }
 
     async fn source_findings(&self, source: &Client) -> Result<Vec<Finding>, PipelineError> {

@@ -3,19 +3,20 @@
 use std::time::{Duration, SystemTime};
 
 use crate::checkpoint::tables::{CopyState, TableRecord};
-use crate::pg::catalog::TableInfo;
 use crate::pg::ident::QualifiedName;
 use crate::pg::lsn::Lsn;
 use crate::pipeline::copy::Timings;
 
-/// Finished tables, by name.
+/// Finished tables and queries, by name.
 #[derive(Clone, Debug, Default)]
 pub struct BackfillReport {
     pub tables: Vec<TableReport>,
+    /// Their `source` is the query's name, in no schema.
+    pub queries: Vec<TableReport>,
     pub elapsed: Duration,
 }
 
-/// One finished table.
+/// One finished table, or query.
 #[derive(Clone, Debug)]
 pub struct TableReport {
     pub source: QualifiedName,
@@ -43,10 +44,11 @@ pub enum Origin {
     Earlier,
 }
 
-/// Of the tables copied now.
+/// Of the tables and queries copied now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     pub table_count: usize,
+    pub query_count: usize,
     pub row_count: u64,
     pub byte_count: u64,
 }
@@ -55,14 +57,14 @@ impl BackfillReport {
     /// Makes the report anew from the destination's records.
     pub(super) fn fill(
         &mut self,
-        chosen: &[TableInfo],
+        chosen: &[QualifiedName],
         records: &[TableRecord],
         timings: &Timings,
     ) {
-        self.tables = records
+        let reports = records
             .iter()
             .filter(|record| record.state == CopyState::Copied)
-            .filter(|record| chosen.iter().any(|table| table.name == record.source))
+            .filter(|record| chosen.contains(&record.source))
             .map(|record| TableReport {
                 source: record.source.clone(),
                 destination: record.destination.clone(),
@@ -73,16 +75,23 @@ impl BackfillReport {
                     .zip(record.copied_at)
                     .map(|(lsn, time)| Point { lsn, time }),
                 origin: timings.get(&record.source).map_or(Origin::Earlier, Origin::Now),
-            })
-            .collect();
+            });
+        (self.queries, self.tables) = reports.partition(|report| report.source.schema.is_empty());
     }
 
     pub fn totals(&self) -> Totals {
-        let now = self.tables.iter().filter(|table| table.origin != Origin::Earlier);
-        now.fold(Totals::default(), |totals, table| Totals {
-            table_count: totals.table_count + 1,
-            row_count: totals.row_count + table.row_count,
-            byte_count: totals.byte_count + table.byte_count,
-        })
+        let now = |reports: &[TableReport]| {
+            let now = reports.iter().filter(|report| report.origin != Origin::Earlier);
+            now.fold((0, 0, 0), |(count, rows, bytes), report| {
+                (count + 1, rows + report.row_count, bytes + report.byte_count)
+            })
+        };
+        let (tables, queries) = (now(&self.tables), now(&self.queries));
+        Totals {
+            table_count: tables.0,
+            query_count: queries.0,
+            row_count: tables.1 + queries.1,
+            byte_count: tables.2 + queries.2,
+        }
     }
 }

@@ -81,6 +81,7 @@ pub(super) fn job(info: &TableInfo, step: Step, plan: TablePlan, rows: Rows) -> 
         is_binary,
         is_resumed: step.filling == Filling::Resume,
         is_renewed: step.filling == Filling::Renew,
+        query: None,
         builds,
     }
 }

@@ -18,6 +18,7 @@ mod job;
 mod order;
 mod parts;
 mod prepare;
+pub mod query;
 mod resume;
 mod schedule;
 mod transformer;
@@ -73,6 +74,8 @@ pub struct CopyJob {
     pub is_resumed: bool,
     /// An earlier copy's rows are overwritten.
     pub is_renewed: bool,
+    /// What is read instead of heaps, if it is no table.
+    query: Option<query::Reading>,
     /// What is built once all rows are there.
     builds: Builds,
 }
@@ -104,6 +107,11 @@ pub enum CopyEnd {
 impl CopyJob {
     fn chunk_count(&self) -> usize {
         self.parts.iter().map(|(_, _, chunks)| chunks.len()).sum()
+    }
+
+    /// How often the source is read under the snapshot.
+    fn read_count(&self) -> usize {
+        self.chunk_count() + usize::from(self.query.is_some())
     }
 }
 
@@ -142,12 +150,16 @@ impl TableJob {
         self.job.chunk_count() == 1 && self.job.builds.apart.is_empty() && !self.job.is_resumed
     }
 
-    /// Adds a committed chunk; true for the last one.
-    fn chunk_done(&self, row_count: u64, byte_count: u64) -> bool {
+    /// Adds what was loaded.
+    fn add(&self, row_count: u64, byte_count: u64) {
         let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
         rows.0 += row_count;
         rows.1 += byte_count;
-        drop(rows);
+    }
+
+    /// Adds a committed chunk; true for the last one.
+    fn chunk_done(&self, row_count: u64, byte_count: u64) -> bool {
+        self.add(row_count, byte_count);
         self.chunks_left.fetch_sub(1, Ordering::AcqRel) == 1
     }
 

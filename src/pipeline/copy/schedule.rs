@@ -17,6 +17,8 @@ use super::{ChunkJob, CopyJob, TableJob};
 #[derive(Debug)]
 pub(super) enum Work {
     Chunk(ChunkJob),
+    /// A query's whole result.
+    Query(Arc<TableJob>),
     /// A table without chunks: a partitioned one without partitions.
     Finish(Arc<TableJob>),
     Build(BuildJob),
@@ -30,10 +32,15 @@ pub(super) struct BuildJob {
 }
 
 impl Work {
+    /// Whether it reads the source.
+    pub(super) fn is_read(&self) -> bool {
+        matches!(self, Work::Chunk(_) | Work::Query(_))
+    }
+
     pub(super) fn table(&self) -> &Arc<TableJob> {
         match self {
             Work::Chunk(chunk) => &chunk.job,
-            Work::Finish(table) => table,
+            Work::Query(table) | Work::Finish(table) => table,
             Work::Build(build) => &build.table,
         }
     }
@@ -55,8 +62,8 @@ struct Left {
     builds: BinaryHeap<Waiting>,
     /// Builds that have ever waited: each one's place in the order.
     build_count: usize,
-    /// Chunks that are not read to their end.
-    chunk_count: usize,
+    /// Chunks and queries that are not read to their end.
+    read_count: usize,
     /// Tables that are not recorded as copied.
     table_count: usize,
     busy_count: usize,
@@ -91,15 +98,15 @@ impl Schedule {
         let mut left = Left { table_count: jobs.len(), ..Left::default() };
         let mut work_count = 0;
         for table in largest_first(jobs) {
-            work_count += table.job.chunk_count().max(1) + table.job.builds.apart.len();
-            left.chunk_count += table.job.chunk_count();
+            work_count += table.job.read_count().max(1) + table.job.builds.apart.len();
+            left.read_count += table.job.read_count();
             while left.levels.len() <= table.job.level {
                 left.levels.push_back(Level::default());
             }
             left.levels[table.job.level].add(&table);
         }
         let is_read = CancellationToken::new();
-        if left.chunk_count == 0 {
+        if left.read_count == 0 {
             is_read.cancel();
         }
         Schedule {
@@ -141,9 +148,9 @@ impl Schedule {
             left.building_count -= 1;
             return;
         }
-        if matches!(work, Work::Chunk(_)) {
-            left.chunk_count -= 1;
-            if left.chunk_count == 0 {
+        if work.is_read() {
+            left.read_count -= 1;
+            if left.read_count == 0 {
                 self.is_read.cancel();
             }
         }
@@ -182,9 +189,9 @@ impl Schedule {
         }
     }
 
-    pub(super) fn has_chunks(&self) -> bool {
-        let is_chunk = |work: &Work| matches!(work, Work::Chunk(_));
-        self.left().levels.iter().any(|level| level.copies.iter().any(is_chunk))
+    /// Whether somebody will read the source again.
+    pub(super) fn has_reads(&self) -> bool {
+        self.left().levels.iter().any(|level| level.copies.iter().any(Work::is_read))
     }
 
     /// Workers that have nothing to do.
@@ -225,7 +232,9 @@ impl Left {
 
 impl Level {
     fn add(&mut self, table: &Arc<TableJob>) {
-        if table.job.chunk_count() == 0 {
+        if table.job.query.is_some() {
+            self.copies.push_back(Work::Query(Arc::clone(table)));
+        } else if table.job.chunk_count() == 0 {
             self.copies.push_back(Work::Finish(Arc::clone(table)));
         }
         for (part, (_, _, chunks)) in table.job.parts.iter().enumerate() {
@@ -238,9 +247,10 @@ impl Level {
     }
 }
 
-/// Largest tables first, so that none starts when all others are done.
+/// Largest tables first, so that none starts when all others are done; and before them queries, whose
+/// size nobody knows.
 fn largest_first(mut jobs: Vec<CopyJob>) -> impl Iterator<Item = Arc<TableJob>> {
-    jobs.sort_by_key(|job| std::cmp::Reverse((job.chunk_count(), job.bytes)));
+    jobs.sort_by_key(|job| std::cmp::Reverse((job.query.is_some(), job.chunk_count(), job.bytes)));
     jobs.into_iter().map(|job| Arc::new(TableJob::new(job)))
 }
 

@@ -10,7 +10,7 @@ use tokio_postgres::error::SqlState;
 
 use super::schedule::{BuildJob, Work};
 use super::transformer::Transformer;
-use super::{CANCEL_PATIENCE, ChunkJob, CopyEnd, CopyJob, Shared, TableJob, finish};
+use super::{CANCEL_PATIENCE, ChunkJob, CopyEnd, CopyJob, Shared, TableJob, finish, query};
 use crate::checkpoint::chunks::{self, LoadedChunk};
 use crate::failpoint;
 use crate::model::finding::Side;
@@ -75,9 +75,9 @@ struct Worker {
 
 /// What a chunk came to.
 #[derive(Clone, Copy)]
-struct Copied {
-    row_count: u64,
-    byte_count: u64,
+pub(super) struct Copied {
+    pub(super) row_count: u64,
+    pub(super) byte_count: u64,
     /// The heap's file that was read.
     file: Oid,
     /// Rows of the destination that a merge has overwritten with others.
@@ -89,12 +89,12 @@ struct Copied {
 impl Worker {
     async fn connect(&mut self, work: &Work) -> Result<(), PipelineError> {
         let context = &self.shared.context;
-        let needs_source = matches!(work, Work::Chunk(_));
+        let needs_source = work.is_read();
         let source = async {
             match self.source.take() {
                 None if needs_source => Ok(Some(context.reading_session("copy").await?)),
                 // Builds may take long, and the source has a right to its connections.
-                Some(session) if !needs_source && !self.shared.schedule.has_chunks() => {
+                Some(session) if !needs_source && !self.shared.schedule.has_reads() => {
                     session.close().await;
                     Ok(None)
                 }
@@ -120,6 +120,7 @@ impl Worker {
         let table = work.table();
         let done = match work {
             Work::Chunk(chunk) => self.chunk(chunk).await,
+            Work::Query(table) => return self.query(table).await,
             Work::Build(build) => self.build(build).await,
             Work::Finish(_) => {
                 table.start();
@@ -158,6 +159,12 @@ impl Worker {
         }
         failpoint::hit(failpoint::LAST_CHUNK_COMMITTED).await;
         self.complete(table).await
+    }
+
+    async fn query(&mut self, table: &TableJob) -> Result<(), PipelineError> {
+        let source = self.source.as_mut().expect("connected before it works");
+        let destination = self.destination.as_mut().expect("connected before it works");
+        query::copy(&self.shared, table, source, destination).await
     }
 
     /// All of the table's rows are there.
@@ -213,7 +220,7 @@ impl Worker {
 }
 
 /// Brings a staged chunk into its table. Where nothing is staged there is nothing to do.
-async fn merge(job: &CopyJob, destination: &mut Session) -> Result<u64, PipelineError> {
+pub(super) async fn merge(job: &CopyJob, destination: &mut Session) -> Result<u64, PipelineError> {
     if job.merge.is_empty() {
         return Ok(0);
     }
@@ -227,7 +234,7 @@ fn reading() -> impl FnOnce(WireError) -> PipelineError {
     PipelineError::wire(Side::Source, "copying a table")
 }
 
-fn loading() -> impl FnOnce(WireError) -> PipelineError {
+pub(super) fn loading() -> impl FnOnce(WireError) -> PipelineError {
     PipelineError::wire(Side::Destination, "loading a table")
 }
 
@@ -254,7 +261,7 @@ fn oversized(job: &CopyJob, error: PipelineError) -> PipelineError {
 
 /// A copy that cannot begin, because the session that keeps the snapshot has ended: 22023 up to
 /// version 16, 42704 since. Nothing else at the start of a COPY is answered by either.
-fn snapshot_gone(error: WireError) -> PipelineError {
+pub(super) fn snapshot_gone(error: WireError) -> PipelineError {
     const CODES: [SqlState; 2] = [SqlState::INVALID_PARAMETER_VALUE, SqlState::UNDEFINED_OBJECT];
     if error.server_error().is_some_and(|server| CODES.contains(&server.code)) {
         return PipelineError::SnapshotGone;
@@ -263,7 +270,7 @@ fn snapshot_gone(error: WireError) -> PipelineError {
 }
 
 /// Passes a chunk's rows from one server to the other.
-async fn pump(
+pub(super) async fn pump(
     shared: &Shared,
     job: &CopyJob,
     copy_out: &mut CopyOut<'_>,

@@ -91,7 +91,7 @@ impl Entry {
 }
 
 /// The name as people and Prometheus see it: `public.orders`; a part that holds a dot or a quote is
-/// quoted, so that two tables never have the same.
+/// quoted, so that two tables never have the same. What is in no schema is a query's result.
 pub(crate) fn label(name: &QualifiedName) -> String {
     let part = |part: &str| {
         if part.contains(['.', '"']) {
@@ -100,6 +100,9 @@ pub(crate) fn label(name: &QualifiedName) -> String {
             part.to_owned()
         }
     };
+    if name.schema.is_empty() {
+        return format!("query {}", part(&name.name));
+    }
     format!("{}.{}", part(&name.schema), part(&name.name))
 }
 
@@ -114,5 +117,6 @@ mod tests {
         assert_eq!(dotted, "\"a.b\".c");
         assert_ne!(dotted, label(&QualifiedName::new("a", "b.c")));
         assert_eq!(label(&QualifiedName::new("a", "b\"")), "a.\"b\"\"\"");
+        assert_eq!(label(&QualifiedName::new("", "b.c")), "query \"b.c\"");
     }
 }

@@ -82,7 +82,8 @@ async fn json(agent: &Agent, code: i32, arguments: &[&str]) -> Output {
 async fn every_result_has_the_documented_keys() {
     let (source, destination) = with_table().await;
     source.exec("CREATE TABLE log (line text)").await;
-    let mut agent = Agent::between(&source, &destination);
+    let mut agent = Agent::between(&source, &destination)
+        .section("[[query]]\nname = \"q\"\nsql = \"SELECT 1 AS a\"\ndestination = \"public.q\"");
     assert_documented("check", &json(&agent, 0, &["check"]).await);
     let mistaken = Agent::between(&source, &destination).set("include", "[\"gone.*\"]");
     assert_documented("check", &json(&mistaken, 3, &["check"]).await);
@@ -90,7 +91,7 @@ async fn every_result_has_the_documented_keys() {
     assert_eq!(assert_documented("snapshot", &snapshot)["ok"], true);
     assert_documented("snapshot", &json(&agent, 0, &["snapshot"]).await);
     assert_documented("reset", &json(&agent, 0, &["reset", "--yes"]).await);
-    destination.exec("TRUNCATE t, log").await;
+    destination.exec("TRUNCATE t, log, q").await;
 
     agent.start_and_stream().await;
     agent
