@@ -94,7 +94,7 @@ pub(crate) enum Verb {
     Pause(TableArgs),
     /// Go on after a pause (not yet)
     Resume(TableArgs),
-    /// Source rows beside what they become; writes nothing (not yet)
+    /// Source rows beside what they become; writes nothing
     Preview(PreviewArgs),
     /// Rows that the destination rejected (not yet)
     DeadLetters(DeadLettersArgs),
@@ -306,6 +306,20 @@ pub(crate) struct ResyncArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct PreviewArgs {
+    #[command(flatten)]
+    pub(crate) tables: TableArgs,
+    /// Rows a table
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) limit: u32,
+    /// Show the source's own values beside those that steps make of them
+    #[arg(long)]
+    pub(crate) show_source: bool,
+    #[command(flatten)]
+    pub(crate) retry: RetryArgs,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct InitArgs {
     #[command(flatten)]
     pub(crate) retry: RetryArgs,
@@ -343,15 +357,6 @@ pub(crate) struct VerifyArgs {
     yes: YesArgs,
     #[command(flatten)]
     retry: RetryArgs,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct PreviewArgs {
-    #[command(flatten)]
-    tables: TableArgs,
-    /// Rows per table
-    #[arg(long)]
-    limit: Option<u32>,
 }
 
 #[derive(Debug, Args)]

@@ -19,6 +19,7 @@ mod init;
 pub mod logging;
 mod man;
 pub mod output;
+mod preview;
 pub mod progress;
 mod reset;
 mod resync;
@@ -77,13 +78,15 @@ pub fn main() -> ExitCode {
         Verb::Resync(args) => {
             configured(global, Purpose::Other, |settings| start(resync::execute(settings, args)))
         }
+        Verb::Preview(args) => {
+            configured(global, Purpose::Other, |settings| start(preview::execute(settings, args)))
+        }
         Verb::ConfigSchema => config_schema::execute(),
         Verb::Completions(args) => completions::execute(&args),
         Verb::Man(args) => man::execute(&args),
         Verb::Verify(_) => not_built("verify"),
         Verb::Pause(_) => not_built("pause"),
         Verb::Resume(_) => not_built("resume"),
-        Verb::Preview(_) => not_built("preview"),
         Verb::DeadLetters(_) => not_built("dead-letters"),
         Verb::Schema(_) => not_built("schema"),
         Verb::Cutover(_) => not_built("cutover"),

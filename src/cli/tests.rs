@@ -37,7 +37,7 @@ fn help_reads_as_it_was_reviewed() {
     let mut command = Cli::command().term_width(100);
     command.build();
     text.push_str(&command.render_help().to_string());
-    for name in ["run", "snapshot", "check", "status", "wait", "resync", "reset"] {
+    for name in ["run", "snapshot", "check", "status", "wait", "preview", "resync", "reset"] {
         let verb = command.find_subcommand_mut(name).expect(name);
         text.push_str(&format!("\n----- {name}\n\n{}", verb.render_help()));
     }

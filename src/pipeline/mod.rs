@@ -34,6 +34,7 @@ pub mod planner;
 pub mod policy;
 pub mod poll;
 pub mod pooling;
+pub mod preview;
 pub mod pulse;
 pub mod requests;
 pub mod reread;

@@ -46,6 +46,26 @@ impl Selection {
         partitions.filter_map(foreign).collect()
     }
 
+    /// The selected tables, or those of them that were asked for by name.
+    pub fn only(&self, names: &[QualifiedName]) -> Result<Vec<TableInfo>, PipelineError> {
+        if names.is_empty() {
+            return Ok(self.tables.clone());
+        }
+        let unknown: Vec<String> = names
+            .iter()
+            .filter(|name| self.table(name).is_none())
+            .map(|name| {
+                format!(
+                    "--table {name}: the settings select no such table at the source (include, exclude)"
+                )
+            })
+            .collect();
+        if !unknown.is_empty() {
+            return Err(PipelineError::Config { message: unknown.join("\n") });
+        }
+        Ok(self.tables.iter().filter(|table| names.contains(&table.name)).cloned().collect())
+    }
+
     pub fn table(&self, name: &QualifiedName) -> Option<&TableInfo> {
         self.tables.iter().find(|table| table.name == *name)
     }

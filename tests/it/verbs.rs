@@ -9,6 +9,7 @@ mod check;
 mod init;
 mod json;
 mod offline;
+mod preview;
 mod reset;
 mod resync;
 mod status;

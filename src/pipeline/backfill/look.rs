@@ -20,7 +20,7 @@ use crate::pipeline::destination_check::{self, Subject};
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::look::{act_on, refuse_same_database};
 use crate::pipeline::planner::Planner;
-use crate::pipeline::selection::{Selection, select_for_copy};
+use crate::pipeline::selection::select_for_copy;
 use crate::source::preflight::{privilege_findings, relation_findings};
 use crate::transform;
 
@@ -71,7 +71,7 @@ impl Look {
         );
         refuse_same_database(&context.settings, &source_facts, &destination_facts)?;
         let selection = select_for_copy(source, &context.settings).await?;
-        let chosen = choose(&selection, only)?;
+        let chosen = selection.only(only)?;
         let mut look = Look {
             has_replica_role: can_set_replica_role(destination).await.map_err(at_destination())?,
             source_facts,
@@ -296,24 +296,4 @@ impl Look {
             })
             .collect()
     }
-}
-
-/// The selected tables, or those of them that were asked for.
-fn choose(selection: &Selection, only: &[QualifiedName]) -> Result<Vec<TableInfo>, PipelineError> {
-    if only.is_empty() {
-        return Ok(selection.tables.clone());
-    }
-    let unknown: Vec<String> = only
-        .iter()
-        .filter(|name| !selection.tables.iter().any(|table| table.name == **name))
-        .map(|name| {
-            format!(
-                "--table {name}: the settings select no such table at the source (include, exclude)"
-            )
-        })
-        .collect();
-    if !unknown.is_empty() {
-        return Err(PipelineError::Config { message: unknown.join("\n") });
-    }
-    Ok(selection.tables.iter().filter(|table| only.contains(&table.name)).cloned().collect())
 }

@@ -87,6 +87,8 @@ async fn every_result_has_the_documented_keys() {
     assert_documented("check", &json(&agent, 0, &["check"]).await);
     let mistaken = Agent::between(&source, &destination).set("include", "[\"gone.*\"]");
     assert_documented("check", &json(&mistaken, 3, &["check"]).await);
+    let preview = ["preview", "--show-source"];
+    assert_eq!(assert_documented("preview", &json(&agent, 0, &preview).await)["ok"], true);
     let snapshot = json(&agent, 0, &["snapshot"]).await;
     assert_eq!(assert_documented("snapshot", &snapshot)["ok"], true);
     assert_documented("snapshot", &json(&agent, 0, &["snapshot"]).await);
@@ -138,6 +140,7 @@ async fn every_failure_is_one_object_with_the_same_exit_code() {
         &["status"],
         &["wait", "--for", "streaming"],
         &["snapshot"],
+        &["preview"],
         &["reset", "--yes"],
         &["resync", "--all", "--yes"],
     ] {
@@ -153,6 +156,7 @@ async fn every_failure_is_one_object_with_the_same_exit_code() {
         &["status"][..],
         &["wait", "--for", "streaming"],
         &["snapshot"],
+        &["preview"],
         &["reset", "--yes"],
         &["resync", "--all", "--yes"],
     ] {
