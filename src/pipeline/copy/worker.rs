@@ -39,13 +39,13 @@ pub(super) async fn run(shared: Shared) -> Result<CopyEnd, PipelineError> {
             () = stop.cancelled() => return Ok(CopyEnd::Shutdown),
             connected = worker.connect(&work) => connected?,
         }
-        let cancel = worker.at_destination().1.cancel_handle();
+        let cancels = worker.cancel_handles(&work);
         tokio::select! {
             biased;
             // Dropping the sessions in the middle of a COPY rolls the chunk back. Other statements
             // would go on at the destination, where nobody waits for them.
             () = stop.cancelled() => {
-                end_statement(&cancel).await;
+                futures::future::join_all(cancels.iter().map(end_statement)).await;
                 return Ok(CopyEnd::Shutdown);
             }
             done = worker.work(&work) => done?,
@@ -110,6 +110,13 @@ impl Worker {
         };
         (self.source, self.destination) = tokio::try_join!(source, destination)?;
         Ok(())
+    }
+
+    /// Ends what would go on when nobody waits for it any more: a table is read no further, and a query may
+    /// compute for hours before it sends its first row.
+    fn cancel_handles(&self, work: &Work) -> Vec<CancelHandle> {
+        let source = self.source.as_ref().filter(|_| matches!(work, Work::Query(_)));
+        source.into_iter().chain(&self.destination).map(Session::cancel_handle).collect()
     }
 
     fn at_destination(&mut self) -> (&Shared, &mut Session) {

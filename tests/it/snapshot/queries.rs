@@ -426,3 +426,25 @@ async fn a_cut_off_backfill_keeps_finished_queries_and_none_reads_a_rewritten_ta
     assert_eq!(report["totals"]["rows"], 3, "{report}");
     assert_result(&source, &destination, totals, "r.totals").await;
 }
+
+/// Its source's server would go on with it, whatever became of us.
+#[tokio::test]
+async fn a_query_that_computes_ends_with_the_backfill() {
+    let (source, destination) = pair().await;
+    let mut agent = Agent::between(&source, &destination).set("include", "[]").section(&query(
+        "long",
+        "SELECT 1 AS a FROM pg_sleep(600)",
+        "r.long",
+        "",
+    ));
+    let computing = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' \
+         AND query LIKE 'COPY%pg_sleep%'";
+    agent.start_verb("snapshot", &[]);
+    wait::until("the query computes", wait::CATCH_UP, async || {
+        source.scalar(computing).await == "1"
+    })
+    .await;
+    assert_eq!(agent.terminate().await, Some(143), "{}", agent.log());
+    wait::until("it ends", wait::PROCESS, async || source.scalar(computing).await == "0").await;
+    assert_eq!(destination.scalar("SELECT to_regclass('r.long') IS NULL").await, "t");
+}
