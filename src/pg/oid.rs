@@ -114,6 +114,31 @@ pub fn is_text_only(oid: Oid) -> bool {
     REG_TYPES.contains(&oid) || NEVER_EMPTY_IN_BINARY.contains(&oid)
 }
 
+/// Whether values of the type are never kept apart from their row, for all that is usual: a `numeric` of
+/// some thousand digits is.
+pub fn has_fixed_length(oid: Oid) -> bool {
+    matches!(
+        oid,
+        BOOL | CHAR
+            | NAME
+            | INT2
+            | INT4
+            | INT8
+            | OID
+            | FLOAT4
+            | FLOAT8
+            | MONEY
+            | DATE
+            | TIME
+            | TIMETZ
+            | TIMESTAMP
+            | TIMESTAMPTZ
+            | INTERVAL
+            | UUID
+            | NUMERIC
+    )
+}
+
 /// Whether the type's OID and binary form are the same on every server.
 pub fn is_built_in(oid: Oid) -> bool {
     oid < FIRST_UNPINNED_OID

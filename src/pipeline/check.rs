@@ -210,7 +210,7 @@ async fn look_at_both(
     report.describe(&look);
     report.mistake(&changed_tables(context, &look.selection, &look.records).join("\n"));
     report.findings.extend(standing_findings(&look));
-    report.take(look.source_findings(context, source).await);
+    report.take(look.source_findings(context, source, destination).await);
     report.take(look.destination_findings(context, source, destination).await);
     queries(context, report, source, destination, &look.selection.tables).await;
     if let Some(replication) = &mut replication {

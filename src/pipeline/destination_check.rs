@@ -16,6 +16,7 @@ use crate::pipeline::chosen_key;
 use crate::pipeline::context::Context;
 use crate::pipeline::copy::create::{Sides, request as structure_request};
 use crate::pipeline::error::PipelineError;
+use crate::pipeline::expressions;
 use crate::pipeline::kept::Kept;
 use crate::pipeline::money;
 use crate::pipeline::planner::{Planner, describe, map};
@@ -83,6 +84,7 @@ pub async fn findings(
             }
             Err(error) => return Err(error),
         };
+        misfits.extend(expressions::findings::of_table(settings, source, &transform));
         let mut mapping = existing.as_ref().map(|existing| map(&transform, source, existing));
         if settings.keeps_deleted(&source.name) {
             let kept = Kept {

@@ -1,5 +1,6 @@
 //! One look at both servers before anything is created.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::apply::preflight::{can_set_replica_role, closed_state_findings};
@@ -17,6 +18,8 @@ use crate::pipeline::choice::Present;
 use crate::pipeline::context::Context;
 use crate::pipeline::destination_check;
 use crate::pipeline::error::PipelineError;
+use crate::pipeline::expressions;
+use crate::pipeline::expressions::pushed::{self, Kept};
 use crate::pipeline::lineage;
 use crate::pipeline::membership::{self, Writes};
 use crate::pipeline::planner::Planner;
@@ -150,15 +153,28 @@ impl Look {
         source: &Arc<Client>,
         destination: &Arc<Client>,
     ) -> Result<Vec<Finding>, PipelineError> {
-        let mut findings = self.source_findings(context, source).await?;
+        let mut findings = self.source_findings(context, source, destination).await?;
         findings.extend(self.destination_findings(context, source, destination).await?);
         Ok(findings)
+    }
+
+    /// The tables' filters: pushed into our publications, or why not.
+    async fn filters(
+        &self,
+        context: &Context,
+        source: &Arc<Client>,
+        destination: &Arc<Client>,
+    ) -> Result<BTreeMap<QualifiedName, Result<String, Kept>>, PipelineError> {
+        let planner = Planner::new(context, source, destination, !self.has_replica_role);
+        let (settings, tables) = (&context.settings, &self.selection.tables);
+        pushed::pushed(settings, &self.source_facts, &planner, tables).await
     }
 
     pub async fn source_findings(
         &self,
         context: &Context,
-        source: &Client,
+        source: &Arc<Client>,
+        destination: &Arc<Client>,
     ) -> Result<Vec<Finding>, PipelineError> {
         if self.is_state_closed {
             return Ok(crate::source::preflight::server_findings(&self.source_facts));
@@ -166,6 +182,9 @@ impl Look {
         let settings = &context.settings;
         let established = self.established();
         let owned = self.owned();
+        let filters = self.filters(context, source, destination).await?;
+        let told: Vec<Finding> = expressions::findings::of_filters(&filters).collect();
+        let filters = pushed::only_pushed(filters);
         let request = crate::source::preflight::SourceRequest {
             facts: &self.source_facts,
             slot: &settings.source.slot,
@@ -180,12 +199,14 @@ impl Look {
                 via_root: settings.source.partitions == Partitions::Root,
                 tables: &self.selection.tables,
                 established: &established,
+                filters: &filters,
             },
             relations: &self.selection.choice.relations,
             named: &self.selection.named,
         };
         let findings = crate::source::preflight::findings(source, request).await;
         let mut findings = findings.map_err(publication_error)?;
+        findings.extend(told);
         findings.extend(self.selection.foreign_partitions());
         findings.extend(there_and_back::findings(settings, source, self).await);
         Ok(findings)
@@ -234,18 +255,20 @@ impl Look {
     pub async fn ensure_publications(
         &self,
         context: &Context,
-        source: &Client,
-        destination: &Client,
+        source: &Arc<Client>,
+        destination: &Arc<Client>,
         checkpoint: &Checkpoint,
         records: &[TableRecord],
     ) -> Result<PublicationPlan, PipelineError> {
         let established = established(records);
+        let filters = pushed::only_pushed(self.filters(context, source, destination).await?);
         let mut request = PublicationRequest {
             names: &context.settings.source.publications,
             owned: &checkpoint.owned_publications,
             via_root: context.settings.source.partitions == Partitions::Root,
             tables: &self.selection.tables,
             established: &established,
+            filters: &filters,
         };
         let plan = publication::plan(source, request).await.map_err(publication_error)?;
         let mut owned = checkpoint.owned_publications.clone();

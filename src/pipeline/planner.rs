@@ -24,7 +24,7 @@ use crate::pipeline::expressions::Calculator;
 use crate::pipeline::reread::Equalities;
 use crate::pipeline::unique_keys::unique_keys;
 use crate::transform::{
-    Answer, PlanError, PlanInput, Question, TransformPlan, TypeFacts, UniqueKey, Unusable,
+    Answer, PlanError, PlanInput, Purpose, Question, TransformPlan, TypeFacts, UniqueKey, Unusable,
 };
 
 /// A planned table.
@@ -331,7 +331,6 @@ impl Planner {
             known_columns: record.map(|record| record.known_columns.as_slice()),
             answer: &|question| self.answer(question),
             filters_copy_only: self.filters_copy_only,
-            is_filter_published: false,
             unique_keys,
         })
     }
@@ -396,6 +395,19 @@ impl Planner {
 }
 
 impl Planner {
+    /// The columns that a table's filter reads; none where it has no filter, or none that can be used.
+    pub async fn filter_inputs(
+        &self,
+        info: &TableInfo,
+    ) -> Result<Option<Vec<String>>, PipelineError> {
+        let table = Arc::new(describe(info));
+        self.examine_described(&table, info).await?;
+        let questions = self.with_input(&table, info, None, &[], TransformPlan::questions);
+        let filter = questions.iter().find(|question| question.purpose == Purpose::Filter);
+        let answer = filter.and_then(|question| self.answer(question));
+        Ok(answer.and_then(Result::ok).map(|answer| answer.inputs))
+    }
+
     fn answer(&self, question: &Question) -> Option<Result<Answer, Unusable>> {
         let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         answers.get(question).cloned()

@@ -17,7 +17,7 @@
 //! [`View`] is what publications send of each table, [`narrow()`] makes a table's description that,
 //! [`Mark`] is what is remembered of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio_postgres::Client;
 
@@ -48,6 +48,8 @@ pub struct PublicationRequest<'a> {
     /// Tables whose changes have been arriving: with them, a publication of ours that is not there
     /// was dropped.
     pub established: &'a [QualifiedName],
+    /// Row filters of our own publications, as the server writes them down.
+    pub filters: &'a BTreeMap<QualifiedName, String>,
 }
 
 /// What to do and what to say.

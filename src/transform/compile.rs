@@ -49,8 +49,6 @@ pub struct PlanInput<'a> {
     pub answer: &'a dyn Fn(&Question) -> Option<Result<Answer, Unusable>>,
     /// No stream follows the copy: `where` runs at the source, where it may see every column.
     pub filters_copy_only: bool,
-    /// The publication has the filter, so that what comes by the stream has passed it.
-    pub is_filter_published: bool,
     /// What is unique at the source or at the destination; the table's key need not be among them.
     pub unique_keys: &'a [UniqueKey],
 }
@@ -350,7 +348,7 @@ impl<'a> Compiler<'a> {
         let hidden_key: Vec<usize> = source.key.iter().copied().filter(is_made).collect();
         let shape = shape(&source, &outputs);
         let mut program = self.program;
-        if self.input.is_filter_published || self.input.filters_copy_only {
+        if self.input.filters_copy_only {
             program.filter = None;
         }
         let program = (!program.is_empty()).then(|| Arc::new(program));

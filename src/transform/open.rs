@@ -22,6 +22,7 @@ use super::plan::TransformPlan;
 use super::program::{Expression, Inputs, Outcome};
 use crate::model::change::{OldRow, RowChange};
 use crate::model::row::{Row, Value};
+use crate::pg::oid;
 
 /// A change whose computed values are not there yet.
 #[derive(Debug)]
@@ -161,6 +162,34 @@ impl TransformPlan {
             row.values_mut()[index] = made.map_err(|cause| self.no_text(index, cause))?;
         }
         Ok(row)
+    }
+
+    /// Source columns that expressions read.
+    pub fn inputs_read(&self) -> impl Iterator<Item = &str> {
+        let inputs = self.program.iter().flat_map(|program| &program.inputs);
+        inputs.map(|input| self.source.columns[input.source].name.as_str())
+    }
+
+    /// Source columns for whose sake a row may have to be read again: what has no fixed length may be kept
+    /// apart, and is not sent where it did not change.
+    pub fn read_again(&self) -> impl Iterator<Item = &str> {
+        let is_large = |source: usize| {
+            let column = &self.source.columns[source];
+            !column.is_identity && !oid::has_fixed_length(column.type_oid)
+        };
+        let program = self.program.iter();
+        let mixed = program.flat_map(|program| {
+            let filter = program.filter.iter().map(|filter| (filter, 1));
+            let columns = program.columns.iter().map(|column| (column, 2));
+            columns.chain(filter).filter(|(expression, least)| expression.reads.len() >= *least)
+        });
+        let reads = mixed.flat_map(|(expression, _)| &expression.reads);
+        let inputs = self.program.as_ref().map_or(&[][..], |program| &program.inputs);
+        let mut sources: Vec<usize> = reads.map(|(_, input)| inputs[*input].source).collect();
+        sources.retain(|source| is_large(*source));
+        sources.sort_unstable();
+        sources.dedup();
+        sources.into_iter().map(|source| self.source.columns[source].name.as_str())
     }
 
     /// Whether a row of the destination's layout lacks a value that is computed.

@@ -154,7 +154,6 @@ mod tests {
             unique_keys: keys,
             answer: &|_| None,
             filters_copy_only: false,
-            is_filter_published: false,
         });
         plan.map_err(|errors| {
             let step = |refusal: Refusal| match refusal {

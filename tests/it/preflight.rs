@@ -54,6 +54,7 @@ async fn source_findings(database: &Database) -> Vec<Finding> {
             owned: &[],
             tables: &tables,
             established: &[],
+            filters: &std::collections::BTreeMap::new(),
         },
         relations: &relations,
         named: &named,
@@ -190,6 +191,7 @@ async fn publications_are_made_once_follow_the_selection_and_never_break_the_app
             via_root: true,
             tables: &tables,
             established,
+            filters: &std::collections::BTreeMap::new(),
         };
         publication::ensure(&client, request).await
     };

@@ -12,7 +12,7 @@ use super::streaming::{Stage, source_position};
 use super::{Attempt, Held};
 use crate::checkpoint::tables::TableRecord;
 use crate::model::finding::Side;
-use crate::pg::catalog;
+use crate::pg::catalog::{self, TableInfo};
 use crate::pg::ident::QualifiedName;
 use crate::pipeline::choice::{AsideReason, Choice, Present};
 use crate::pipeline::context::Context;
@@ -20,6 +20,7 @@ use crate::pipeline::error::PipelineError;
 use crate::pipeline::look::Look;
 use crate::pipeline::membership::{self, Membership};
 use crate::pipeline::watch::{Watch, show_conditions};
+use crate::source::publication::Sent;
 
 /// What the rest of an attempt stands on.
 #[derive(Debug)]
@@ -72,7 +73,13 @@ impl Attempt<'_> {
         if !plan.statements.is_empty() {
             let present = Present { records: &records, owned: &plan.owned, is_running: true };
             choice = Choice::take(&held.source, &context.settings, present).await?;
-            if choice.selected != look.selection.choice.selected {
+            let are_filtered_otherwise = |info: &TableInfo| {
+                let sent = choice.view.sent(info.oid, &choice.publications);
+                matches!(sent, Sent::Table(sent) if sent.filters != info.row_filters)
+            };
+            if choice.selected != look.selection.choice.selected
+                || look.selection.tables.iter().any(are_filtered_otherwise)
+            {
                 return Ok(None);
             }
             let ours: BTreeSet<QualifiedName> = plan.added.iter().cloned().collect();

@@ -22,6 +22,8 @@
 
 mod compute;
 mod examine;
+pub mod findings;
+pub mod pushed;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,10 +33,12 @@ use tokio::sync::Mutex as AsyncMutex;
 use tokio_postgres::Statement;
 
 pub use compute::ComputeError;
+use pushed::Kept;
 
 use crate::model::finding::Side;
 use crate::pg::client::{self, Client};
 use crate::pg::dial::Endpoint;
+use crate::pg::ident::QualifiedName;
 use crate::pipeline::error::PipelineError;
 use crate::transform::{Answer, Program, Question, Unusable};
 
@@ -45,6 +49,7 @@ pub struct Calculator {
     endpoint: Endpoint,
     session: Arc<AsyncMutex<Option<Arc<Session>>>>,
     answers: Arc<Mutex<HashMap<Question, Answer>>>,
+    publishable: Arc<AsyncMutex<HashMap<(QualifiedName, String), Result<String, Kept>>>>,
 }
 
 /// One connection and what is prepared on it.
@@ -80,7 +85,12 @@ fn set_path(default_path: &str) -> String {
 
 impl Calculator {
     pub fn new(endpoint: Endpoint) -> Calculator {
-        Calculator { endpoint, session: Arc::default(), answers: Arc::default() }
+        Calculator {
+            endpoint,
+            session: Arc::default(),
+            answers: Arc::default(),
+            publishable: Arc::default(),
+        }
     }
 
     async fn session(&self) -> Result<Arc<Session>, PipelineError> {

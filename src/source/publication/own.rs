@@ -1,6 +1,6 @@
 //! Our own publications: the statements that make them what the tables need.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::view::{View, operations};
 use super::{PublicationPlan, PublicationRequest, insert_only_name};
@@ -31,7 +31,11 @@ pub(super) fn plan(
         tables.iter().partition(|table| table.has_usable_identity());
     plan.names = request.names.to_vec();
     plan.owned.push(name.clone());
-    let mut changes = Changes { via_root: request.via_root, ..Changes::default() };
+    let mut changes = Changes {
+        via_root: request.via_root,
+        filters: request.filters.clone(),
+        ..Changes::default()
+    };
     if main.is_none() && !request.established.is_empty() {
         let message = "it was dropped; changes since then are lost (E_SLOT)";
         let remedy = "sync-agent reset; -- then empty the destination's tables and copy again";
@@ -77,6 +81,7 @@ pub(super) fn plan(
 struct Changes {
     /// `publish_via_partition_root`.
     via_root: bool,
+    filters: BTreeMap<QualifiedName, String>,
     drops: Vec<String>,
     adds: Vec<String>,
     created: Vec<String>,
@@ -94,16 +99,21 @@ impl Changes {
         let wanted: BTreeSet<&QualifiedName> = tables.iter().map(|table| &table.name).collect();
         let Some(present) = present else {
             let first = &tables[..tables.len().min(TABLES_PER_STATEMENT)];
-            self.adds.push(create_statement(name, publish, self.via_root, first));
+            let sql = create_filtered(name, publish, self.via_root, first, &self.filters);
+            self.adds.push(sql);
             self.created.push(name.to_owned());
             self.added.extend(first.iter().map(|table| table.name.clone()));
             let rest = &tables[first.len()..];
             return self.add(name, &rest.iter().map(|table| &table.name).collect::<Vec<_>>());
         };
-        // A member that somebody narrowed is taken out and put in again, whole.
+        // A member that somebody narrowed is taken out and put in again. One that is sent whole stays so,
+        // because what its filter leaves out the agent leaves out, too.
         let is_whole = |name: &QualifiedName| {
             let members = present.members.iter().filter(|member| member.name == *name);
-            members.clone().all(|member| member.columns.is_none() && member.filter.is_none())
+            let is_ours = |filter: &Option<String>| {
+                filter.is_none() || filter.as_ref() == self.filters.get(name)
+            };
+            members.clone().all(|member| member.columns.is_none() && is_ours(&member.filter))
         };
         let members: BTreeSet<&QualifiedName> =
             present.members.iter().map(|member| &member.name).collect();
@@ -123,9 +133,13 @@ impl Changes {
         }
     }
 
+    fn list<'t>(&self, names: impl Iterator<Item = &'t QualifiedName>) -> String {
+        names.map(|name| member(name, &self.filters)).collect::<Vec<_>>().join(", ")
+    }
+
     fn add(&mut self, name: &str, tables: &[&QualifiedName]) {
         for chunk in tables.chunks(TABLES_PER_STATEMENT) {
-            let chunk_list = list(chunk.iter().copied());
+            let chunk_list = self.list(chunk.iter().copied());
             self.adds
                 .push(format!("ALTER PUBLICATION {} ADD TABLE {chunk_list}", identifier(name)));
             self.added.extend(chunk.iter().map(|&table| table.clone()));
@@ -139,10 +153,29 @@ pub(super) fn create_statement(
     via_root: bool,
     tables: &[&TableInfo],
 ) -> String {
-    let tables = list(tables.iter().map(|table| &table.name));
+    create_filtered(name, publish, via_root, tables, &BTreeMap::new())
+}
+
+fn create_filtered(
+    name: &str,
+    publish: &str,
+    via_root: bool,
+    tables: &[&TableInfo],
+    filters: &BTreeMap<QualifiedName, String>,
+) -> String {
+    let tables: Vec<String> = tables.iter().map(|table| member(&table.name, filters)).collect();
+    let tables = tables.join(", ");
     let members = if tables.is_empty() { String::new() } else { format!(" FOR TABLE {tables}") };
     let options = options(publish, via_root);
     format!("CREATE PUBLICATION {}{members} WITH ({options})", identifier(name))
+}
+
+/// A table with its filter.
+fn member(name: &QualifiedName, filters: &BTreeMap<QualifiedName, String>) -> String {
+    match filters.get(name) {
+        Some(filter) => format!("{} WHERE ({filter})", name.sql()),
+        None => name.sql(),
+    }
 }
 
 fn options(publish: &str, via_root: bool) -> String {

@@ -9,6 +9,8 @@ use crate::pg::catalog::{
 };
 use crate::pg::oid::{INT4, Oid};
 
+static NONE: BTreeMap<QualifiedName, String> = BTreeMap::new();
+
 /// One OID a name, the same in publications and tables.
 fn oid(name: &str) -> Oid {
     name.bytes().fold(17, |oid, byte| oid.wrapping_mul(31).wrapping_add(u32::from(byte)))
@@ -98,6 +100,7 @@ fn planned_for(
         tables,
         established: &[],
         via_root: true,
+        filters: &NONE,
     };
     plan_for(request, &view(existing, tables, &[]))
 }
@@ -282,8 +285,14 @@ fn a_root_published_by_leaves_is_told_how_to_publish_the_root() {
     let tables = [root, leaf];
     let view = view(&existing, &tables, &[(oid("leaf"), oid("root"))]);
     let tables = &tables[..1];
-    let request =
-        PublicationRequest { names: &names, owned: &[], tables, established: &[], via_root: true };
+    let request = PublicationRequest {
+        names: &names,
+        owned: &[],
+        tables,
+        established: &[],
+        via_root: true,
+        filters: &NONE,
+    };
     let plan = plan_for(request, &view);
     assert_eq!(
         plan.findings[0].remedy.as_deref(),
@@ -304,6 +313,7 @@ fn leaves_are_listed_and_one_that_goes_by_its_root_is_told_how_to_go_by_itself()
         tables,
         established: &[],
         via_root: false,
+        filters: &NONE,
     };
     let plan = plan_for(wanted(&owned[..]), &view(&[], &all, &links));
     let create = "CREATE PUBLICATION \"p\" FOR TABLE \"public\".\"leaf\" WITH (publish = 'insert, \
@@ -357,6 +367,7 @@ fn a_publication_of_ours_that_is_gone_is_not_made_again() {
         tables: &tables,
         established: &established,
         via_root: true,
+        filters: &NONE,
     };
     let plan = plan_for(request, &view(&[], &tables, &[]));
     assert!(plan.findings[0].message.contains("it was dropped"), "{:?}", plan.findings);

@@ -48,7 +48,6 @@ fn compile_known(
         known_columns,
         answer: &|_| None,
         filters_copy_only: false,
-        is_filter_published: false,
         unique_keys: &[],
     })
 }
@@ -81,7 +80,6 @@ fn without_settings_only_the_name_changes() {
         known_columns: None,
         answer: &|_| None,
         filters_copy_only: false,
-        is_filter_published: false,
         unique_keys: &[],
     })
     .expect("compiles");

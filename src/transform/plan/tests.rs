@@ -43,7 +43,6 @@ fn plan(columns: Vec<ColumnSettings>) -> TransformPlan {
         known_columns: None,
         answer: &|_| None,
         filters_copy_only: false,
-        is_filter_published: false,
         unique_keys: &[],
     })
     .expect("compiles")

@@ -26,7 +26,8 @@ const CHANGES: &[&str] = &[
      DELETE FROM f WHERE id = 16; INSERT INTO f VALUES (16, 'eu', 'again', 'short'); COMMIT",
 ];
 
-async fn filtered(condition: &str, identity: &str) {
+/// `is_pushed`: rows that stay out are not even sent.
+async fn filtered(condition: &str, identity: &str, is_pushed: bool) {
     let section = format!("[[table]]\nname = \"public.f\"\nwhere = \"{condition}\"\n");
     let configure = |agent: Agent| agent.section(&section);
     let setup = format!("{ROWS}; ALTER TABLE f REPLICA IDENTITY {identity}");
@@ -35,6 +36,9 @@ async fn filtered(condition: &str, identity: &str) {
     let pair = Pair::renamed(&format!("(SELECT * FROM f WHERE {condition}\n) AS f"), "f");
     let pair = pair.columns(columns, columns);
     thrice.assert_followed(std::slice::from_ref(&pair)).await;
+    let pushed = "SELECT count(*) FROM pg_publication_rel WHERE prqual IS NOT NULL";
+    let expected = if is_pushed { "2" } else { "0" };
+    assert_eq!(thrice.source.scalar(pushed).await, expected, "one for each pipeline");
     thrice.play(CHANGES).await;
     thrice.assert_followed(std::slice::from_ref(&pair)).await;
     thrice.assert_copied(&[pair], configure).await;
@@ -42,20 +46,37 @@ async fn filtered(condition: &str, identity: &str) {
 
 #[tokio::test]
 async fn rows_enter_and_leave_a_filter_whole() {
-    filtered("region = 'eu'", "DEFAULT").await;
+    filtered("region = 'eu'", "DEFAULT", false).await;
 }
 
 #[tokio::test]
 async fn rows_enter_and_leave_a_filter_under_full_identity() {
-    filtered("region = 'eu' AND length(body) > 10", "FULL").await;
+    filtered("region = 'eu' AND length(body) > 10", "FULL", true).await;
 }
 
 #[tokio::test]
 async fn a_filter_over_a_large_value_reads_it_where_it_was_not_sent() {
-    filtered("length(body) > 3100 OR region = 'us'", "DEFAULT").await;
+    filtered("length(body) > 3100 OR region = 'us'", "DEFAULT", false).await;
 }
 
 #[tokio::test]
 async fn a_filter_over_the_key_is_one() {
-    filtered("id % 2 = 0 -- even", "DEFAULT").await;
+    filtered("id % 2 = 0 -- even", "DEFAULT", true).await;
+}
+
+#[tokio::test]
+async fn a_filter_that_no_publication_takes_stays_with_the_agent() {
+    let setup = "CREATE FUNCTION is_ours(text) RETURNS bool LANGUAGE sql IMMUTABLE AS \
+         'SELECT $1 IN (''eu'', ''uk'')'";
+    let setup = format!("{setup}; {ROWS}; ALTER TABLE f REPLICA IDENTITY FULL");
+    let section = "[[table]]\nname = \"public.f\"\nwhere = \"is_ours(region)\"\n";
+    let configure = |agent: Agent| agent.section(section);
+    let mut thrice = Thrice::start_with(&setup, "", configure).await;
+    let pair = Pair::renamed("(SELECT * FROM f WHERE public.is_ours(region)) AS f", "f");
+    let pair = pair.columns("id, region, note, body", "id, region, note, body");
+    thrice.play(CHANGES).await;
+    thrice.assert_followed(std::slice::from_ref(&pair)).await;
+    thrice.assert_copied(&[pair], configure).await;
+    let checked = thrice.singly.agent.verb(&["check"]).await;
+    assert!(checked.stdout.contains("its where runs at the agent"), "{}", checked.stdout);
 }

@@ -77,7 +77,6 @@ async fn check(
         unique_keys: &[],
         answer: &|_| None,
         filters_copy_only: true,
-        is_filter_published: false,
     });
     let transform = match transform {
         Ok(transform) => transform,
