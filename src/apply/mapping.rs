@@ -136,6 +136,18 @@ pub enum MappingError {
         source_type: String,
         reason: &'static str,
     },
+    /// For a value that a transform makes.
+    #[error(
+        "column \"{column}\" of table {} has type {type_name}, which does not hold what its steps make: \
+         {made}", .table.sql()
+    )]
+    MadeType {
+        table: QualifiedName,
+        column: String,
+        type_name: String,
+        made: String,
+        made_type: String,
+    },
     /// Said beside other errors alone: by itself it keeps nobody from writing the values that fit.
     #[error(
         "column \"{column}\" of table {} has type {type_name}, which does not hold all of the source's \
@@ -166,6 +178,9 @@ impl MappingError {
             MappingError::RequiredColumn { table, column } => {
                 let column = identifier(column);
                 Some(format!("ALTER TABLE {} ALTER COLUMN {column} DROP NOT NULL", table.sql()))
+            }
+            MappingError::MadeType { table, column, made_type, .. } => {
+                Some(retype_sql(table, column, made_type))
             }
             MappingError::AlteringType { table, column, source_type, .. }
             | MappingError::NarrowType { table, column, source_type, .. } => {

@@ -58,6 +58,12 @@ const NEVER_EMPTY_IN_BINARY: [Oid; 3] = [22, 30, 3615];
 /// `VARHDRSZ`, added to the stored modifiers of texts.
 const HEADER: i32 = 4;
 
+/// The characters that a type with this modifier has room for, where it has a bound.
+pub fn characters(oid: Oid, modifier: i32) -> Option<usize> {
+    let is_bounded = matches!(oid, VARCHAR | BPCHAR) && modifier >= 0;
+    is_bounded.then(|| usize::try_from(modifier - HEADER).unwrap_or(0))
+}
+
 /// A type with its modifier as a CREATE TABLE says it, for those types that hold texts.
 pub fn written(oid: Oid, modifier: i32) -> Option<String> {
     let length = |name: &str| match modifier {

@@ -24,6 +24,7 @@ mod kept;
 pub mod lease;
 pub mod lineage;
 pub mod look;
+mod made_fit;
 pub mod membership;
 mod money;
 pub mod observe;

@@ -21,6 +21,7 @@ use crate::pipeline::chosen_key;
 use crate::pipeline::context::Context;
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::expressions::Calculator;
+use crate::pipeline::made_fit;
 use crate::pipeline::reread::Equalities;
 use crate::pipeline::unique_keys::unique_keys;
 use crate::transform::{
@@ -461,13 +462,22 @@ pub fn map(
     let columns: Vec<Option<&ColumnInfo>> =
         (0..transform.table().columns.len()).map(described).collect();
     let mapped = Mapping::new(transform.table(), &columns, destination);
-    let Some(mark) = transform.mark_name() else { return mapped };
-    let Some(misfit) = MarkMisfit::of(destination, mark) else { return mapped };
-    let mut errors = mapped.err().unwrap_or_default();
-    let is_mark = |error: &MappingError| matches!(error, MappingError::MissingColumn { column, .. } if column == mark);
-    errors.retain(|error| !is_mark(error));
-    errors.push(misfit.into());
-    Err(errors)
+    let mut errors = made_fit::misfits(transform, destination);
+    if let Some(mark) = transform.mark_name() {
+        errors.extend(MarkMisfit::of(destination, mark).map(MappingError::from));
+    }
+    if errors.is_empty() {
+        return mapped;
+    }
+    // A column that is marked has one reason only.
+    let is_mark = |error: &MappingError| match error {
+        MappingError::MissingColumn { column, .. } => {
+            Some(column.as_str()) == transform.mark_name()
+        }
+        _ => false,
+    };
+    let others = mapped.err().into_iter().flatten().filter(|error| !is_mark(error));
+    Err(others.chain(errors).collect())
 }
 
 /// Whether all values may be written in binary.

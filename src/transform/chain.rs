@@ -19,9 +19,6 @@ use crate::config::settings::Step;
 use crate::config::steps::FakeKind;
 use crate::pg::oid::{self, Oid};
 
-/// `VARHDRSZ`, added to the stored modifiers of texts.
-const HEADER: i32 = 4;
-
 const TEXTS: &str = "text, varchar, char, name, citext and domains over them";
 
 /// A type as a step leaves it.
@@ -47,8 +44,7 @@ impl Made {
 
     /// The characters that it has room for.
     fn room(self) -> Option<usize> {
-        let is_limited = matches!(self.base, oid::VARCHAR | oid::BPCHAR) && self.type_modifier >= 0;
-        is_limited.then(|| usize::try_from(self.type_modifier - HEADER).unwrap_or(0))
+        oid::characters(self.base, self.type_modifier)
     }
 }
 

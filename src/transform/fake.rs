@@ -59,6 +59,10 @@ impl FakeStep {
         self.is_unique || matches!(self.kind, FakeKind::Email | FakeKind::Uuid)
     }
 
+    pub(super) fn is_uuid(&self) -> bool {
+        self.kind == FakeKind::Uuid
+    }
+
     pub(super) fn kind(&self) -> FakeKind {
         self.kind
     }

@@ -84,6 +84,48 @@ async fn a_key_that_others_keep_apart_and_a_table_without_the_key_are_no_hindran
 }
 
 #[tokio::test]
+async fn a_column_that_cannot_hold_what_is_made_is_found_with_its_statement() {
+    let (source, destination) = pair().await;
+    source
+        .exec("CREATE TABLE t (id int PRIMARY KEY, a text, b varchar(20), c text, d text, e jsonb)")
+        .await;
+    destination
+        .exec(
+            "CREATE TABLE t (id int PRIMARY KEY, a varchar(32), b varchar(10), c date, d uuid, e text); \
+             CREATE TABLE fits (id int PRIMARY KEY, a char(64), b text, c varchar(53), d uuid, e text)",
+        )
+        .await;
+    let steps = "[table.columns]\na = { hash = \"sha256\" }\nb = { mask = \"full\" }\n\
+         c = { fake = \"email\", key = \"k\" }\nd = { fake = \"uuid\", key = \"k\" }\ne = { json_drop = [\"x\"] }";
+    let agent = |to: &str| {
+        let table =
+            format!("[[table]]\nname = \"public.t\"\ndestination = \"public.{to}\"\n{steps}");
+        Agent::between(&source, &destination).section(&table)
+    };
+    let output = agent("t").verb(&["check"]).await;
+    let text = format!("{}{}", output.stdout, output.stderr);
+    assert_eq!(output.code, 4, "{text}");
+    for (column, type_name, made) in [
+        ("a", "text", "text of up to 64"),
+        ("b", "character varying", "text of up to 20"),
+        ("c", "text", "text of up to 53"),
+    ] {
+        let statement = format!("ALTER COLUMN \"{column}\" TYPE {type_name};");
+        assert!(text.contains(&statement), "{text}");
+        assert!(text.contains(made), "{text}");
+    }
+    assert!(!text.contains("ALTER COLUMN \"d\"") && !text.contains("ALTER COLUMN \"e\""), "{text}");
+    let mut agent = agent("fits");
+    source.exec(r#"INSERT INTO t VALUES (1, 'a', 'b', 'c', 'd', '{"x": 1, "y": 2}')"#).await;
+    agent.start_and_stream().await;
+    source.exec(r#"INSERT INTO t VALUES (2, 'a', 'b', 'c', 'd', '{"x": 1, "y": 2}')"#).await;
+    agent.caught_up().await;
+    let same =
+        "SELECT count(*) || ' ' || count(DISTINCT (a, b, c, d, e)) || ' ' || min(e) FROM fits";
+    assert_eq!(destination.scalar(same).await, r#"2 1 {"y": 2}"#);
+}
+
+#[tokio::test]
 async fn a_replacement_that_does_not_fit_stops_the_pipeline_and_shows_no_value() {
     let (source, destination) = pair().await;
     source.exec("CREATE TABLE t (id int PRIMARY KEY, short varchar(12))").await;

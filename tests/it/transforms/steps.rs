@@ -337,6 +337,68 @@ async fn each_step_gives_the_same_where_values_travel_as_text() {
     assert_eq!(destination.scalar(types).await, expected);
 }
 
+/// Keys of every form that a step may have, and a large value that the stream does not send again.
+#[tokio::test]
+async fn keys_that_are_made_follow_and_unsent_values_stay() {
+    let (source, destination) = pair().await;
+    source.exec(FUNCTIONS).await;
+    source
+        .exec(
+            "CREATE TABLE devices (id uuid PRIMARY KEY, n int, big text); ALTER TABLE devices ALTER big SET STORAGE EXTERNAL;
+             CREATE TABLE parts (d uuid, no int, big jsonb, PRIMARY KEY (d, no));
+             CREATE TABLE whole (name text, n int); ALTER TABLE whole REPLICA IDENTITY FULL;
+             INSERT INTO devices SELECT md5(g::text)::uuid, g, repeat('Ab@c', 3000) FROM generate_series(1, 40) g;
+             INSERT INTO parts SELECT md5(g::text)::uuid, n, jsonb_build_object('secret', g, 'kept', \
+               (SELECT string_agg(md5(i::text), '') FROM generate_series(1, 300) i)) \
+               FROM generate_series(1, 20) g, generate_series(1, 3) n;
+             INSERT INTO whole SELECT 'name ' || g % 5, g % 3 FROM generate_series(1, 30) g",
+        )
+        .await;
+    let steps = r#"
+[[table]]
+name = "public.devices"
+[table.columns]
+id = { fake = "uuid", key = "pepper" }
+big = [{ lower = true }, { mask = { keep_first = 3, keep_last = 3 } }]
+[[table]]
+name = "public.parts"
+[table.columns]
+d = { fake = "uuid", key = "pepper" }
+no = { hash = "hmac-sha256", key = "pepper" }
+big = { json_drop = ["secret"] }
+[[table]]
+name = "public.whole"
+[table.columns]
+name = { mask = { keep_last = 1 } }
+"#;
+    let mut agent = Agent::between(&source, &destination).section(steps);
+    agent.start_and_stream().await;
+    source
+        .exec(
+            "UPDATE devices SET n = -n WHERE n < 10; UPDATE devices SET id = md5('x' || n)::uuid WHERE n BETWEEN 5 AND 15;
+             DELETE FROM devices WHERE n > 35; UPDATE devices SET big = 'short' WHERE n = 20;
+             BEGIN; UPDATE devices SET n = 100 WHERE n = 21; UPDATE devices SET id = md5('y')::uuid WHERE n = 100;
+             UPDATE devices SET n = 101 WHERE n = 100; COMMIT;
+             UPDATE parts SET no = no + 10 WHERE no = 2; DELETE FROM parts WHERE no = 3;
+             UPDATE parts SET big = big || '{\"secret\": [1]}' WHERE no = 1;
+             UPDATE whole SET n = 7 WHERE name = 'name 1'; DELETE FROM whole WHERE name = 'name 2' AND n = 1",
+        )
+        .await;
+    agent.caught_up().await;
+    for (table, expected, arrived) in [
+        ("devices", "fake_uuid(id::text), n, mask_parts(lower(big), 3, 3, '*')", "id, n, big"),
+        (
+            "parts",
+            "fake_uuid(d::text), encode(hmac(no::text, 'pepper', 'sha256'), 'hex'), big - 'secret'",
+            "d, no, big",
+        ),
+        ("whole", "mask_parts(name, 0, 1, '*'), n", "name, n"),
+    ] {
+        assert_pair(&source, &destination, Pair::table(table).columns(expected, arrived)).await;
+    }
+    assert_eq!(agent.terminate().await, Some(0));
+}
+
 #[tokio::test]
 async fn made_up_values_are_the_same_everywhere_and_apart_where_they_must_be() {
     let (source, destination) = pair().await;
