@@ -7,7 +7,7 @@
 
 use crate::support::agent::Agent;
 use crate::support::cluster::{Cluster, Spec};
-use crate::support::compare::assert_same;
+use crate::support::compare::{Pair, assert_pair, assert_same};
 use crate::support::installation::{Installation, installation};
 use crate::support::workload::{self, Workload};
 
@@ -108,6 +108,15 @@ async fn replicates(from: u32, to: u32) {
     agent.caught_up().await;
     assert_same(&source, &destination, &TABLES).await;
     assert_eq!(agent.terminate().await, Some(0));
+    let query = "SELECT abs(id) AS id, version * 1.5 AS v, ARRAY[body] AS b FROM papers";
+    let backfill =
+        Agent::between(&source, &destination).named("q").set("include", "[]").section(&format!(
+            "[[query]]\nname = \"q\"\nsql = \"{query}\"\ndestination = \"q.q\"\nkey = [\"id\"]"
+        ));
+    let output = backfill.verb(&["snapshot"]).await;
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    let pair = Pair::renamed(&format!("({query}) AS q"), "q.q AS q").columns("q.*", "q.*");
+    assert_pair(&source, &destination, pair).await;
 }
 
 /// One test a pair.

@@ -261,7 +261,7 @@ mod tests {
              \x20 ssn                078-05-1120\n\
              \x20                    => 5e88\n\
              \x20 region             NULL\n\
-             \x20 notes              \"a\\tb\" => …\n"
+             \x20 notes              \"a\\tb\" => le…\n"
         );
     }
 

@@ -134,6 +134,8 @@ async fn takes_in(publication: &str) {
         .await;
     has(&mut agent, &destination, "born", 51).await;
     has(&mut agent, &destination, "moved", 51).await;
+    // Until the stream has taken them over, what is applied up to says nothing of them.
+    agent.wait_for_state("streaming").await;
     source.exec("UPDATE born SET v = v || '!'; INSERT INTO moved VALUES (60, 'later')").await;
     agent.caught_up().await;
     assert_same(&source, &destination, &["a", "born", "moved"]).await;

@@ -81,7 +81,8 @@ async fn what_is_shown_is_what_the_copy_writes() {
     for table in tables {
         let columns = table["columns"].as_array().expect("a list").iter();
         let columns: Vec<String> = columns
-            .map(|column| format!("to_jsonb({}::text)", column["name"].as_str().expect("a name")))
+            .map(|column| column["name"].as_str().expect("a name"))
+            .map(|name| format!("CASE WHEN {name} IS NOT NULL THEN format('%s', {name}) END"))
             .collect();
         let sql = format!(
             "SET timezone = 'UTC'; SELECT jsonb_build_array({})::text FROM {}",
