@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::apply::ApplyError;
+use crate::apply::conflicts::ConflictKind;
 use crate::apply::reread::RereadError;
 use crate::apply::targets::Targets;
 use crate::batch::FoldPolicy;
@@ -21,6 +22,7 @@ use crate::config::settings::OnTruncate;
 use crate::model::change::{Begin, Change, Op, RowChange, Truncate};
 use crate::model::finding::Side;
 use crate::model::table::{Table, TableId};
+use crate::pg::catalog::ReplicaIdentity;
 use crate::pg::catalog::shapes::{self, TableShape};
 use crate::pg::ident::QualifiedName;
 use crate::pg::lsn::Lsn;
@@ -37,15 +39,33 @@ use crate::transform::{Mark, OpenChange, Outcome, Program, TransformError, Trans
 
 /// Source names by table, for whoever counts. Filled as tables appear.
 #[derive(Clone, Debug, Default)]
-pub struct SourceNames(Arc<RwLock<HashMap<TableId, QualifiedName>>>);
+pub struct SourceNames(Arc<RwLock<HashMap<TableId, Counted>>>);
+
+#[derive(Clone, Debug)]
+struct Counted {
+    name: QualifiedName,
+    /// A filter looks at new rows alone: those that come in are missing at the destination, and those that
+    /// stay out are, too.
+    expects_missing: bool,
+}
 
 impl SourceNames {
-    fn insert(&self, table: TableId, name: QualifiedName) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(table, name);
+    fn insert(&self, table: TableId, counted: Counted) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(table, counted);
     }
 
     pub fn of(&self, table: TableId) -> Option<QualifiedName> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&table).cloned()
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        known.get(&table).map(|counted| counted.name.clone())
+    }
+
+    /// The table's name where a row of it was not as the stream said; none where the stream said nothing
+    /// of what was to be found.
+    pub fn of_conflict(&self, table: TableId, kind: ConflictKind) -> Option<QualifiedName> {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let counted = known.get(&table)?;
+        let is_missing = matches!(kind, ConflictKind::UpdateMissing | ConflictKind::DeleteMissing);
+        (!is_missing || !counted.expects_missing).then(|| counted.name.clone())
     }
 }
 
@@ -421,7 +441,11 @@ impl StreamTables {
         if let Some(remember) = self.scope.partial.get(&table.name) {
             target = target.into_partial(remember.clone());
         }
-        self.names.insert(table.id, table.name.clone());
+        let is_filtered = transform.program().is_some_and(|program| program.has_filter());
+        let name = table.name.clone();
+        // Under FULL each change is what it means.
+        let expects_missing = is_filtered && table.identity != ReplicaIdentity::Full;
+        self.names.insert(table.id, Counted { name, expects_missing });
         let policy = target.policy;
         self.targets.register(Arc::clone(transform.table()), Arc::new(target));
         self.rereader.register(Arc::clone(&transform), source_equalities);

@@ -64,6 +64,8 @@ pub enum Refusal {
     NoTextForm(&'static str),
     #[error("{0}")]
     Expression(Unusable),
+    #[error("its expression fits the source's table no more: {0}")]
+    Broken(Unusable),
     #[error("{0}")]
     Filter(Box<Refusal>),
     #[error("has two expressions")]
@@ -84,10 +86,15 @@ impl PlanError {
     /// Whether the source's table changed (`E_SCHEMA`), rather than the configuration being wrong
     /// for it (`E_CONFIG`).
     pub fn is_schema_change(&self) -> bool {
-        matches!(
-            self.refusal,
-            Refusal::Gone | Refusal::GoneKey | Refusal::Appeared | Refusal::AppearedMark
-        )
+        match &self.refusal {
+            Refusal::Gone
+            | Refusal::GoneKey
+            | Refusal::Appeared
+            | Refusal::AppearedMark
+            | Refusal::Broken(_) => true,
+            Refusal::Filter(refusal) => matches!(**refusal, Refusal::Broken(_)),
+            _ => false,
+        }
     }
 
     /// Whether it is about `key`, rather than about the column's steps.
@@ -140,6 +147,10 @@ impl PlanError {
                     "A filter is a boolean expression over the source's columns, by their bare names."
                 }
             },
+            Refusal::Broken(_) => {
+                "Write the expression for the table as it is now, then resync the table; or give it back \
+                 what the expression reads."
+            }
             Refusal::SecondExpression => "Write one expression that does both.",
             Refusal::ComputedKey => "Rename, hash or fake the column instead.",
             Refusal::ReadsMasked(_) => {

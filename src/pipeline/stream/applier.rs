@@ -126,7 +126,7 @@ fn show(board: &Board, names: &SourceNames, applied: &Applied) {
     }
     board.transactions(applied.transaction_count);
     for (table, kind, count) in applied.conflicts.iter() {
-        if let Some(name) = names.of(table) {
+        if let Some(name) = names.of_conflict(table, kind) {
             tracing::warn!(table = %name, kind = kind.label(), count, "rows were not as the stream said");
             board.conflict(&name, kind, count);
         }

@@ -139,7 +139,13 @@ impl<'a> Compiler<'a> {
     ) -> Result<Expression, Refusal> {
         let question = self.question(purpose, sql, Some(own));
         let answer = (self.input.answer)(&question).ok_or(Refusal::Unasked)?;
-        let Answer { inputs, result } = answer.map_err(Refusal::Expression)?;
+        // It was fine when the table was copied.
+        let is_later = self.input.known_columns.is_some();
+        let unusable = |unusable| match is_later {
+            true => Refusal::Broken(unusable),
+            false => Refusal::Expression(unusable),
+        };
+        let Answer { inputs, result } = answer.map_err(unusable)?;
         let mut reads = Vec::with_capacity(inputs.len());
         for name in inputs {
             let Some(source) = self.input.table.column_index(&name) else { continue };

@@ -185,7 +185,7 @@ async fn a_wrong_expression_is_refused_before_anything_is_made() {
     let (source, destination) = pair().await;
     source
         .exec(
-            "CREATE TABLE e (id int PRIMARY KEY, a int, secret text, g int GENERATED ALWAYS AS (a + 1) STORED);
+            "CREATE TABLE e (id int PRIMARY KEY, a int, u int UNIQUE, secret text, g int GENERATED ALWAYS AS (a + 1) STORED);
              CREATE FUNCTION noisy(int) RETURNS int LANGUAGE sql VOLATILE AS 'SELECT $1'",
         )
         .await;
@@ -205,6 +205,7 @@ async fn a_wrong_expression_is_refused_before_anything_is_made() {
         ("a = { sql = \"e.a\" }", "missing FROM-clause"),
         ("a = { sql = \"to_jsonb(e)\" }", "e\\\" does not exist"),
         ("a = { sql = \"\" }", "empty"),
+        ("u = { sql = \"u + 1\" }", "unique"),
         ("id = { sql = \"id + 1\" }", "identifies"),
         (
             "secret = [{ sql = \"upper(secret)\" }, { hash = \"sha256\" }]\na = { sql = \"length(secret)\" }",
