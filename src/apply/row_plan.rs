@@ -29,6 +29,10 @@ pub(super) enum Shape {
     Delete {
         find: Find,
     },
+    /// A deleted row stays, and says so.
+    Mark {
+        find: Find,
+    },
     /// A deleted row goes, because another one gets its key.
     Clear,
     /// An update of a row that may not be there yet.
@@ -48,6 +52,7 @@ impl Shape {
             }
             Shape::Replace { sent, find } => replace::replace_row(target, sent, *find),
             Shape::Delete { find } => statement::delete_row(target, *find),
+            Shape::Mark { find } => statement::mark_row(target, *find),
             Shape::Clear => statement::clear_key(target),
             Shape::Remember { mask, find } => remember::update_or_remember(target, mask, *find),
         }
@@ -90,15 +95,10 @@ pub(super) fn plan_change<'a>(target: &Target, change: &'a RowChange) -> Option<
             })
         }
         RowChange::Mark { row } => {
-            let mask = mark_mask(target);
             let find = find_by(target);
-            let mut values = values_at(target, row, &mask);
+            let mut values = values_at(target, row, &mark_mask(target));
             values.extend(found_values(target, find, row));
-            Some(Planned {
-                shape: Shape::Update { mask, find },
-                values,
-                effect: PlannedEffect::Delete,
-            })
+            Some(Planned { shape: Shape::Mark { find }, values, effect: PlannedEffect::Delete })
         }
     }
 }
@@ -217,12 +217,12 @@ pub(super) fn values_of<'a>(target: &Target, row: &'a Row) -> Vec<WireValue<'a>>
 }
 
 /// The columns that an update of this row sets: sent, not of the key, not the server's own. The mark of
-/// deleted rows only where it is set.
+/// deleted rows where it is set, and where updates clear it.
 pub(super) fn sent_mask(target: &Target, row: &Row) -> Mask {
     let mut mask = statement::insert_mask(target);
     mask.retain(|&index| {
         let value = value_of(target, row, index);
-        !(value.is_unchanged() || target.is_mark(index) && mark::is_cleared(value))
+        !(value.is_unchanged() || target.keeps_mark(index) && mark::is_cleared(value))
     });
     mask
 }

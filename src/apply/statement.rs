@@ -4,7 +4,8 @@
 //! name; set statements read a staging table of the same column names. Operators and casts never
 //! name a type modifier: an assignment checks the length, an explicit cast would cut silently.
 
-use crate::apply::target::{Target, TargetColumn};
+use crate::apply::target::{Target, TargetColumn, TargetMark};
+use crate::model::mark::MarkKind;
 use crate::pg::ident::{identifier, identifiers};
 
 /// Columns of an update: positions in `Target::columns`, in order.
@@ -202,6 +203,35 @@ pub fn delete_row(target: &Target, find: Find) -> String {
     format!("DELETE FROM {} WHERE {}", target.rows_sql(), finding(target, find, 1))
 }
 
+/// Marks a row that the source has deleted; one that is marked keeps its time. The parameters are the mark and
+/// the key's values.
+pub fn mark_row(target: &Target, find: Find) -> String {
+    let Some(mark) = target.mark else { return update_row(target, &[], find) };
+    let set = marked(target, mark, &typed(target, mark.column, 1), "");
+    format!("UPDATE {} SET {set} WHERE {}", target.rows_sql(), finding(target, find, 2))
+}
+
+/// The same for the rows of a staging table.
+pub fn mark_staged(target: &Target, staging: &str) -> String {
+    let Some(mark) = target.mark else { return update_staged(target, staging, &[]) };
+    let column = identifier(&target.columns[mark.column].name);
+    format!(
+        "UPDATE {} AS t SET {} FROM {} AS s WHERE {}",
+        target.rows_sql(),
+        marked(target, mark, &format!("s.{column}"), "t."),
+        staging_name(staging),
+        key_joins(target)
+    )
+}
+
+fn marked(target: &Target, mark: TargetMark, value: &str, table: &str) -> String {
+    let column = identifier(&target.columns[mark.column].name);
+    match mark.kind {
+        MarkKind::Boolean => format!("{column} = {value}"),
+        MarkKind::Timestamp => format!("{column} = COALESCE({table}{column}, {value})"),
+    }
+}
+
 /// Deletes the row of a key that another row gets, which the source has deleted. The parameters are that
 /// key's values and the other row's own: two texts that count as equal are one row.
 pub fn clear_key(target: &Target) -> String {
@@ -254,10 +284,11 @@ pub fn insert_mask(target: &Target) -> Mask {
     settable(target)
 }
 
-/// Every column that an update may set, where all values are known. The mark of deleted rows is as it is.
+/// Every column that an update sets where all values are known. The mark of deleted rows stays as it is,
+/// unless it is cleared by updates.
 pub fn full_mask(target: &Target) -> Mask {
     let mut mask = settable(target);
-    mask.retain(|&index| !target.is_mark(index));
+    mask.retain(|&index| !target.keeps_mark(index));
     mask
 }
 

@@ -26,6 +26,8 @@ pub struct TargetMark {
     /// Its position in the target's columns.
     pub column: usize,
     pub kind: MarkKind,
+    /// An update says that its row is there: a filter on our side makes one of a row that comes back.
+    pub is_cleared_by_updates: bool,
 }
 
 /// One destination table.
@@ -62,8 +64,8 @@ pub struct Circumstances {
     pub has_further_columns: bool,
     /// Rows stay that the source has deleted.
     pub keeps_deleted: bool,
-    /// The value that says so of a row.
-    pub mark: Option<(usize, MarkKind)>,
+    /// The column that says so of a row, by the position of its value.
+    pub mark: Option<TargetMark>,
 }
 
 impl Target {
@@ -81,9 +83,9 @@ impl Target {
             .collect();
         let position = |index: &usize| columns.iter().position(|c| c.value_index == *index);
         let key: Vec<usize> = table.key.iter().filter_map(position).collect();
-        let mark = circumstances.mark.and_then(|(value_index, kind)| {
-            Some(TargetMark { column: position(&value_index)?, kind })
-        });
+        let mark = circumstances
+            .mark
+            .and_then(|mark| Some(TargetMark { column: position(&mark.column)?, ..mark }));
         let has_unsettable = unsettable(&columns, &key);
         let policy = if circumstances.keeps_order {
             FoldPolicy::InOrder
@@ -128,6 +130,11 @@ impl Target {
     /// Whether a column is the mark of deleted rows.
     pub fn is_mark(&self, column: usize) -> bool {
         self.mark.is_some_and(|mark| mark.column == column)
+    }
+
+    /// Whether a column is the mark of deleted rows, and an update leaves it as it is.
+    pub fn keeps_mark(&self, column: usize) -> bool {
+        self.is_mark(column) && !self.mark.is_some_and(|mark| mark.is_cleared_by_updates)
     }
 
     pub fn has_identity_always(&self) -> bool {

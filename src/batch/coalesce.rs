@@ -8,7 +8,7 @@
 //! | Delete | Replace | not foldable | Delete | not foldable |
 //! | Replace | Replace (newer) | Replace (merged) | Delete | Replace (marked) |
 //! | Removal | Insert | not foldable | Removal | not foldable |
-//! | Mark | Insert | not foldable | Delete | Mark (newer) |
+//! | Mark | Insert | not foldable | Delete | Mark (earlier) |
 //!
 //! "Removal" still deletes at the destination, uncounted: if the row was there against expectation,
 //! one-by-one application would have overwritten and deleted it. "Not foldable" is a change of a
@@ -105,7 +105,9 @@ impl Fold {
         let Some(key) = key_of(&self.table, &row) else { return Err(RowChange::Mark { row }) };
         let place = self.place(key);
         match place {
-            None | Some(NetEffect::Mark(_)) => *place = Some(NetEffect::Mark(row)),
+            None => *place = Some(NetEffect::Mark(row)),
+            // The time is that of the first.
+            Some(NetEffect::Mark(_)) => {}
             Some(
                 NetEffect::Insert(known) | NetEffect::Update(known) | NetEffect::Replace(known),
             ) => {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::apply::mapping::{Mapping, MappingError};
 use crate::apply::mark::MarkMisfit;
-use crate::apply::target::{Circumstances, Target};
+use crate::apply::target::{Circumstances, Target, TargetMark};
 use crate::checkpoint::tables::TableRecord;
 use crate::config::settings::{Settings, TableSettings};
 use crate::model::finding::Side;
@@ -290,7 +290,11 @@ impl Planner {
             keeps_order: self.keeps_order && mapping.has_foreign_keys,
             has_further_columns: destination.columns.len() > mapping.columns.len(),
             keeps_deleted: self.settings.keeps_deleted(table),
-            mark: transform.mark().map(|mark| (mark.index, mark.kind)),
+            mark: transform.mark().map(|mark| TargetMark {
+                column: mark.index,
+                kind: mark.kind,
+                is_cleared_by_updates: transform.filters_stream(),
+            }),
         };
         Ok(TablePlan {
             is_stream_binary: is_values_binary && !transform.needs_text_stream(),

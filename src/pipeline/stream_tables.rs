@@ -116,8 +116,8 @@ impl StreamTable {
 
     /// The change as the destination gets it, or as far as the agent makes it; none where it does not
     /// count.
-    pub fn take(&self, change: RowChange, begin: Begin) -> Result<Option<Taken>, PipelineError> {
-        let commit_lsn = begin.commit_lsn;
+    pub fn take(&self, change: RowChange, begun: Begin) -> Result<Option<Taken>, PipelineError> {
+        let commit_lsn = begun.commit_lsn;
         let StreamTable::Followed(table) = self else { return Ok(None) };
         if commit_lsn < table.copied_lsn {
             return Ok(None);
@@ -127,7 +127,8 @@ impl StreamTable {
             return table.transform.open(change).map(Taken::Open).map(Some).map_err(refused);
         }
         let change = table.transform.apply(change).map_err(refused)?;
-        Ok(Some(table.ready(change, begin)))
+        let (change, policy) = table.row(change, begun);
+        Ok(Some(Taken::Ready(change, policy)))
     }
 
     /// An open change with its outcomes, as the destination gets it; none where its row is not
@@ -136,13 +137,12 @@ impl StreamTable {
         &self,
         change: OpenChange,
         outcomes: impl Iterator<Item = Outcome>,
-        begin: Begin,
+        begun: Begin,
     ) -> Result<Option<(Change, FoldPolicy)>, PipelineError> {
         let StreamTable::Followed(table) = self else { return Ok(None) };
         let settled = table.transform.settle(change, outcomes);
-        let settled =
-            settled.map_err(|error| self.data_error(&error.to_string(), begin.commit_lsn))?;
-        Ok(settled.map(|change| table.row(change, begin)))
+        let refused = |error: TransformError| self.data_error(&error.to_string(), begun.commit_lsn);
+        Ok(settled.map_err(refused)?.map(|change| table.row(change, begun)))
     }
 
     pub fn followed(&self) -> Option<&Followed> {
@@ -168,24 +168,17 @@ impl Followed {
         self.transform.program()
     }
 
-    /// The change as it is written: what the source deletes may stay.
-    fn row(&self, change: RowChange, begin: Begin) -> (Change, FoldPolicy) {
+    fn row(&self, change: RowChange, begun: Begin) -> (Change, FoldPolicy) {
         let table = Arc::clone(self.transform.table());
         let change = match (change, self.on_delete) {
-            (RowChange::Delete { .. }, Deletes::Left) => {
-                return (Change::Left { table, op: Op::Delete }, self.policy);
-            }
+            (RowChange::Delete { .. }, Deletes::Left) => Change::Left { table, op: Op::Delete },
             (RowChange::Delete { old }, Deletes::Marked(mark)) => {
-                RowChange::Mark { row: self.transform.marked(mark, &old, begin.commit_time) }
+                let row = self.transform.marked(mark, &old, begun.commit_time);
+                Change::Row { table, change: RowChange::Mark { row } }
             }
-            (change, _) => change,
+            (change, _) => Change::Row { table, change },
         };
-        (Change::Row { table, change }, self.policy)
-    }
-
-    fn ready(&self, change: RowChange, begin: Begin) -> Taken {
-        let (change, policy) = self.row(change, begin);
-        Taken::Ready(change, policy)
+        (change, self.policy)
     }
 }
 

@@ -65,7 +65,7 @@ impl TransformPlan {
             RowChange::Insert { new } => (Some(new), None),
             RowChange::Update { old, new } => (Some(new), old.as_ref()),
             RowChange::Delete { old } => (None, Some(old)),
-            // Made of a delete that is settled.
+            // Made of a row that went through here.
             RowChange::Mark { .. } => (None, None),
         };
         let new = new.map(|new| self.inputs(new)).transpose()?;

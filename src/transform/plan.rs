@@ -99,6 +99,11 @@ impl TransformPlan {
         self.program.as_ref()
     }
 
+    /// Whether the table's filter is looked at on our side of the stream.
+    pub fn filters_stream(&self) -> bool {
+        self.program.as_ref().is_some_and(|program| program.filter.is_some())
+    }
+
     /// The table as the destination sees it: its name, its columns' names and types, the key's new
     /// positions. The id is the source's.
     pub fn table(&self) -> &Arc<Table> {

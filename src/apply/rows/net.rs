@@ -79,13 +79,13 @@ impl<'a> Rows<'_, 'a> {
             let mut columns: Mask = target.key.iter().chain(&mask).copied().collect();
             columns.sort_unstable();
             let marked = self.set_based(target, columns, rows, |staging| {
-                statement::update_staged(target, staging, &mask)
+                statement::mark_staged(target, staging)
             });
             let missing = (rows.len() as u64).saturating_sub(marked.await?);
             self.conflicts.add(table.id, ConflictKind::DeleteMissing, missing);
             return Ok(());
         }
-        let sql = statement::update_row(target, &mask, Find::Key);
+        let sql = statement::mark_row(target, Find::Key);
         let statement = self.prepared(target, sql).await?;
         for row in rows {
             let mut values = values_at(target, row, &mask);

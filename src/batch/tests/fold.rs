@@ -71,7 +71,7 @@ fn every_cell_of_the_algebra() {
         ("removal, insert", "+1 a b; -1 _ _; +1 c d", "insert 1 c d"),
         ("removal, delete", "+1 a b; -1 _ _; -1 _ _", "removal 1 _ _"),
         ("nothing, mark", "!1 ? m", "mark 1 ? m"),
-        ("mark, mark", "!1 ? m; !1 ? n", "mark 1 ? n"),
+        ("mark, mark", "!1 ? m; !1 ? n", "mark 1 ? m"),
         ("mark, insert", "!1 ? m; +1 a b", "insert 1 a b"),
         ("mark, delete", "!1 ? m; -1 _ _", "delete 1 _ _"),
         ("insert, mark", "+1 a b; !1 ? m", "insert 1 a m"),

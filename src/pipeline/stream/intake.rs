@@ -39,7 +39,7 @@ pub(super) struct Intake {
 enum Waiting {
     Begin(Begin),
     Ready { change: Change, policy: FoldPolicy, held_bytes: usize },
-    Open { table: Arc<StreamTable>, change: OpenChange, held_bytes: usize, begin: Begin },
+    Open { table: Arc<StreamTable>, change: OpenChange, held_bytes: usize, begun: Begin },
     Commit { commit: Commit, is_alone: bool },
 }
 
@@ -91,7 +91,7 @@ impl Intake {
         table: &Arc<StreamTable>,
         taken: Taken,
         held_bytes: usize,
-        begin: Begin,
+        begun: Begin,
     ) {
         match taken {
             Taken::Ready(change, policy) => {
@@ -100,7 +100,7 @@ impl Intake {
             Taken::Open(change) => {
                 let bytes = held_bytes.max(change.memory_bytes());
                 let table = Arc::clone(table);
-                self.waiting.push(Waiting::Open { table, change, held_bytes, begin });
+                self.waiting.push(Waiting::Open { table, change, held_bytes, begun });
                 self.waiting_bytes += bytes;
             }
         }
@@ -133,9 +133,9 @@ impl Intake {
                 return Err(refused(&event, message));
             }
             match event {
-                Waiting::Open { table, change, held_bytes, begin } => {
+                Waiting::Open { table, change, held_bytes, begun } => {
                     let outcomes = outcomes.next().unwrap_or_default().into_iter();
-                    if let Some((change, policy)) = table.settle(change, outcomes, begin)? {
+                    if let Some((change, policy)) = table.settle(change, outcomes, begun)? {
                         self.batcher.push_holding(change, policy, held_bytes);
                     }
                 }
@@ -223,7 +223,7 @@ fn put(batcher: &mut Batcher, event: Waiting) {
 
 fn refused(event: &Waiting, message: &str) -> PipelineError {
     match event {
-        Waiting::Open { table, begin, .. } => table.data_error(message, begin.commit_lsn),
+        Waiting::Open { table, begun, .. } => table.data_error(message, begun.commit_lsn),
         _ => PipelineError::TaskEnded { task: "calculator" },
     }
 }
