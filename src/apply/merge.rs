@@ -51,10 +51,11 @@ pub fn mark_all(target: &Target) -> Option<String> {
     let mark = target.mark?;
     let column = identifier(&target.columns[mark.column].name);
     Some(format!(
-        "UPDATE {} AS d SET {column} = {} WHERE NOT (d.{})",
+        "UPDATE {} AS d SET {column} = {} WHERE NOT (d.{}){}",
         target.rows_sql(),
         mark.kind.set_sql(),
-        mark.kind.is_set_sql(&column)
+        mark.kind.is_set_sql(&column),
+        target.own_rows.as_ref().map(|own| format!(" AND d.{own}")).unwrap_or_default()
     ))
 }
 
@@ -152,6 +153,7 @@ mod tests {
             may_suppress: false,
             policy: FoldPolicy::Fold,
             mark: None,
+            own_rows: None,
             keeps_deleted: false,
             remember: None,
         }

@@ -34,6 +34,8 @@ pub struct DestinationRequest<'a> {
 pub struct DestinationTable<'a> {
     pub source: &'a TableInfo,
     pub name: &'a QualifiedName,
+    /// Its rows, where other source tables have theirs in the table, too: an SQL condition.
+    pub own_rows: Option<&'a str>,
     /// As the catalog has it; `None` where it does not exist.
     pub existing: Option<&'a TableInfo>,
     /// Against `existing`.

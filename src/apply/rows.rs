@@ -18,7 +18,7 @@ use crate::apply::error::ApplyError;
 use crate::apply::parameter::WireValue;
 use crate::apply::reread::Reread;
 use crate::apply::row_plan::values_of;
-use crate::apply::statement::{SUPPRESSED, leaves_existing};
+use crate::apply::statement::{self, SUPPRESSED, leaves_existing};
 use crate::apply::target::Target;
 use crate::apply::targets::Targets;
 use crate::apply::writer::{LARGE_ROW_BYTES, Pipeline, Writer, answer};
@@ -165,9 +165,17 @@ impl<'w, 'a> Rows<'w, 'a> {
         };
         // Never CASCADE: the source has listed every published table that its own CASCADE reached,
         // and what else hangs on them here is not ours to empty.
-        let names: Vec<String> = targets.iter().map(|target| target.rows_sql()).collect();
-        let restart = if truncate.restart_identity { " RESTART IDENTITY" } else { "" };
-        let sql = format!("TRUNCATE {}{restart}", names.join(", "));
+        let (shared, whole): (Vec<&Arc<Target>>, Vec<_>) =
+            targets.iter().partition(|target| target.own_rows.is_some());
+        let mut statements = Vec::new();
+        if !whole.is_empty() {
+            let names: Vec<String> = whole.iter().map(|target| target.rows_sql()).collect();
+            let restart = if truncate.restart_identity { " RESTART IDENTITY" } else { "" };
+            statements.push(format!("TRUNCATE {}{restart}", names.join(", ")));
+        }
+        // The other rows are other tables'.
+        statements.extend(shared.iter().map(|target| statement::delete_all(target)));
+        let sql = statements.join("; ");
         let client = self.client;
         let truncating = async move { client.batch_execute(&sql).await.map(|()| 0) };
         self.pipeline.push(Effect::Control, answer(first, truncating)).await;

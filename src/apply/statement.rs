@@ -248,6 +248,12 @@ pub fn clear_key(target: &Target) -> String {
     )
 }
 
+/// Deletes all rows of the source's table.
+pub fn delete_all(target: &Target) -> String {
+    let own = target.own_rows.as_ref().map(|own| format!(" WHERE {own}"));
+    format!("DELETE FROM {}{}", target.rows_sql(), own.unwrap_or_default())
+}
+
 /// Whether a cast to text gives the text that the type is stored and sent as. Types of users may
 /// have another cast; that of `bpchar` drops blanks at the end, which count where no length is set.
 fn is_cast_exact(type_name: &str) -> bool {
@@ -405,6 +411,7 @@ mod tests {
             may_suppress: false,
             policy: FoldPolicy::Fold,
             mark: None,
+            own_rows: None,
             keeps_deleted: false,
             remember: None,
         }

@@ -48,6 +48,8 @@ pub struct Target {
     pub policy: FoldPolicy,
     /// Position in `columns` of the one that says of a row that the source has deleted it.
     pub mark: Option<TargetMark>,
+    /// Its rows, where other source tables have theirs in the table, too: an SQL condition.
+    pub own_rows: Option<String>,
     /// Rows stay that the source has deleted: a key that is there is nothing to wonder about.
     pub keeps_deleted: bool,
     /// The table is loaded in part: the head of the statement that writes down the key of a row which
@@ -56,12 +58,13 @@ pub struct Target {
 }
 
 /// What decides how freely a table's changes may be rearranged, besides its indexes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Circumstances {
     /// Foreign keys are checked while we write.
     pub keeps_order: bool,
     /// The destination's rows hold values that no change carries.
     pub has_further_columns: bool,
+    pub own_rows: Option<String>,
     /// Rows stay that the source has deleted.
     pub keeps_deleted: bool,
     /// The column that says so of a row, by the position of its value.
@@ -106,6 +109,7 @@ impl Target {
             may_suppress: mapping.has_before_triggers,
             policy,
             mark,
+            own_rows: circumstances.own_rows,
             keeps_deleted: circumstances.keeps_deleted,
             remember: None,
         }

@@ -189,6 +189,8 @@ pub struct TableSettings {
     pub on_truncate: Option<OnTruncate>,
     pub on_delete: OnDelete,
     pub create_tables: Option<bool>,
+    /// What tells its rows from those of other source tables in the same destination table.
+    pub apart: Option<Apart>,
     /// Source columns that identify a row at the destination; `None`: the replica identity's.
     pub key: Option<Vec<String>>,
     /// `None`: columns not named pass, but where the table [`is_masked`](Self::is_masked), a
@@ -208,6 +210,27 @@ pub struct QuerySettings {
     pub destination: QualifiedName,
     /// Columns of the result that identify a row; empty where none are named.
     pub key: Vec<String>,
+}
+
+/// A column that only the destination has, and that is one and the same in all rows of one source table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Apart {
+    /// At the destination.
+    pub column: String,
+    pub value: String,
+}
+
+impl Apart {
+    /// The columns of a table's settings that could be it: those with nothing but a value.
+    pub fn candidates(columns: &[ColumnSettings]) -> impl Iterator<Item = Apart> {
+        columns.iter().filter_map(|column| match &column.steps[..] {
+            [Step::Value(value)] => Some(Apart {
+                column: column.rename.as_ref().unwrap_or(&column.name).clone(),
+                value: value.clone(),
+            }),
+            _ => None,
+        })
+    }
 }
 
 /// What happens to a column that `[table.columns]` does not name.

@@ -18,6 +18,7 @@ use crate::pipeline::copy::create::{Sides, request as structure_request};
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::expressions;
 use crate::pipeline::kept::Kept;
+use crate::pipeline::merged;
 use crate::pipeline::money;
 use crate::pipeline::planner::{Planner, describe, map};
 use crate::pipeline::structure_findings::{self, Creator, Wanted};
@@ -28,6 +29,7 @@ struct Checked<'a> {
     source: &'a TableInfo,
     name: QualifiedName,
     existing: Option<TableInfo>,
+    own_rows: Option<String>,
     mapping: Option<Result<Mapping, Vec<MappingError>>>,
     /// What it would be created with.
     wanted: TableRequest,
@@ -57,13 +59,13 @@ pub async fn findings(
     let names: Vec<QualifiedName> =
         subject.tables.iter().map(|table| settings.destination_name(&table.name)).collect();
     let existing = catalog::tables(destination, TableFilter::Names(&names)).await;
-    let mut existing: HashMap<QualifiedName, TableInfo> =
+    let existing: HashMap<QualifiedName, TableInfo> =
         existing.map_err(failed())?.into_iter().map(|table| (table.name.clone(), table)).collect();
     let mut checked = Vec::with_capacity(names.len());
     let mut mistakes = Vec::new();
     let mut misfits = Vec::new();
     for (source, name) in subject.tables.iter().zip(names) {
-        let existing = existing.remove(&name);
+        let existing = existing.get(&name).cloned();
         let asked = chosen_key::Asked {
             settings: settings.table(&source.name),
             source,
@@ -121,6 +123,7 @@ pub async fn findings(
         }
         checked.push(Checked {
             mapping,
+            own_rows: transform.own_rows(),
             wanted: structure_request(
                 context,
                 source,
@@ -132,6 +135,10 @@ pub async fn findings(
             existing,
         });
     }
+    let shared: Vec<_> =
+        checked.iter().map(|table| (&table.wanted, table.existing.is_none())).collect();
+    mistakes.extend(merged::mistakes(settings, &shared));
+    misfits.extend(merged::findings(&shared));
     if !mistakes.is_empty() {
         return Err(PipelineError::Config { message: mistakes.join("\n") });
     }
@@ -232,14 +239,17 @@ fn request<'a>(
         source: table.source,
         name: &table.name,
         existing: table.existing.as_ref(),
+        own_rows: table.own_rows.as_deref(),
         mapping: table.mapping.as_ref(),
         must_be_empty: is_unexplained && on_existing == OnExisting::Refuse,
         is_emptied: is_unexplained && on_existing == OnExisting::Truncate,
         is_merged: is_unexplained && on_existing == OnExisting::Merge,
-        needs_truncate: (!is_copied && on_existing == OnExisting::Truncate)
-            || (!subject.is_copy_only && settings.on_truncate(name) == OnTruncate::Truncate)
-            || (subject.is_copy_only && is_explained),
-        needs_delete: false,
+        needs_truncate: table.own_rows.is_none()
+            && ((!is_copied && on_existing == OnExisting::Truncate)
+                || (!subject.is_copy_only && settings.on_truncate(name) == OnTruncate::Truncate)
+                || (subject.is_copy_only && is_explained)),
+        needs_delete: table.own_rows.is_some()
+            && (is_explained || !is_copied && on_existing == OnExisting::Truncate),
         is_copy_only: subject.is_copy_only,
         is_followed: is_followed(subject, table.source, &table.name),
         keys_are_pending: record

@@ -26,6 +26,7 @@ pub mod lineage;
 pub mod look;
 mod made_fit;
 pub mod membership;
+mod merged;
 mod money;
 pub mod observe;
 pub mod partitions;

@@ -3,14 +3,14 @@
 //! One planner serves the copy (descriptions from the source's catalog) and the tail (descriptions
 //! from RELATION messages): both get the same transform plan and the same target.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::apply::mapping::{Mapping, MappingError};
 use crate::apply::mark::MarkMisfit;
 use crate::apply::target::{Circumstances, Target, TargetMark};
 use crate::checkpoint::tables::TableRecord;
-use crate::config::settings::{Settings, TableSettings};
+use crate::config::settings::{Apart, Settings, TableSettings};
 use crate::model::finding::Side;
 use crate::model::table::{Column, Table, TableId};
 use crate::pg::catalog::{self, ColumnInfo, Generated, TableFilter, TableInfo};
@@ -174,11 +174,11 @@ impl Planner {
         tables: &[TableInfo],
     ) -> Result<Vec<Result<TablePlan, PipelineError>>, PipelineError> {
         self.examine(tables).await?;
-        let mut destinations = self.destination_tables(tables).await?;
+        let destinations = self.destination_tables(tables).await?;
         let plan = |table: &TableInfo| {
             let name = self.settings.destination_name(&table.name);
-            let destination =
-                destinations.remove(&name).ok_or_else(|| missing(&table.name, &name))?;
+            let destination = destinations.get(&name).cloned();
+            let destination = destination.ok_or_else(|| missing(&table.name, &name))?;
             self.plan(&Arc::new(describe(table)), table, destination)
         };
         Ok(tables.iter().map(plan).collect())
@@ -289,6 +289,7 @@ impl Planner {
         let circumstances = Circumstances {
             keeps_order: self.keeps_order && mapping.has_foreign_keys,
             has_further_columns: destination.columns.len() > mapping.columns.len(),
+            own_rows: transform.own_rows(),
             keeps_deleted: self.settings.keeps_deleted(table),
             mark: transform.mark().map(|mark| TargetMark {
                 column: mark.index,
@@ -327,8 +328,10 @@ impl Planner {
         };
         let name = self.settings.destination_name(&table.name);
         let record = self.records.get(&table.name);
+        let settings = self.settings.table(&table.name);
+        let alone = destination.and_then(|there| left_alone(settings?, table, there));
         compile(PlanInput {
-            settings: self.settings.table(&table.name),
+            settings: alone.as_ref().or(settings),
             destination: &name,
             table,
             type_info: &type_info,
@@ -421,6 +424,41 @@ impl Planner {
 
 /// Why `on_delete = "mark:…"` is refused of a table.
 pub const NO_KEY_TO_MARK_BY: &str = "no columns identify a row of the source's table, and of several equal ones one would be marked that another row stands for; give it a primary key, or set on_delete to \"keep\"";
+
+/// The settings of a table whose destination's key has one of its constants in front: other tables have rows
+/// there, which are not of this pipeline, or not any more.
+fn left_alone(
+    settings: &TableSettings,
+    table: &Table,
+    destination: &TableInfo,
+) -> Option<TableSettings> {
+    if settings.apart.is_some() || !table.has_key() && settings.key.is_none() {
+        return None;
+    }
+    let renamed = |name: &str| {
+        let column = settings.columns.iter().find(|column| column.name == name);
+        column.and_then(|column| column.rename.clone()).unwrap_or_else(|| name.to_owned())
+    };
+    let key: BTreeSet<String> = match &settings.key {
+        Some(key) => key.iter().map(|name| renamed(name)).collect(),
+        None => table.key_columns().map(|column| renamed(&column.name)).collect(),
+    };
+    let has_unique = |wanted: &BTreeSet<String>| {
+        let mut indexes = destination.indexes.iter().filter(|index| index.is_unique);
+        indexes.any(|index| index.columns.iter().cloned().collect::<BTreeSet<_>>() == *wanted)
+    };
+    if has_unique(&key) {
+        return None;
+    }
+    let is_it = |apart: &Apart| {
+        let mut wanted = key.clone();
+        table.column_index(&apart.column).is_none()
+            && wanted.insert(apart.column.clone())
+            && has_unique(&wanted)
+    };
+    let apart = Apart::candidates(&settings.columns).find(is_it)?;
+    Some(TableSettings { apart: Some(apart), ..settings.clone() })
+}
 
 fn missing(source: &QualifiedName, destination: &QualifiedName) -> PipelineError {
     PipelineError::Schema {

@@ -87,6 +87,7 @@ fn table<'a>(
         overrides: Vec::new(),
         notes: Vec::new(),
         kept: request.kept.clone(),
+        apart: request.apart.clone(),
     }
 }
 

@@ -89,6 +89,10 @@ fn one(
     }
     let (referenced, referenced_columns) = referenced(referable, row)?;
     outlives(referable, table, row)?;
+    let is_shared = |root: Oid| referable.requests.get(&root).is_some_and(|r| r.apart.is_some());
+    if is_shared(table.row.root) || is_shared(row.referenced.unwrap_or_default()) {
+        return Err("several source tables share one of its tables".to_owned());
+    }
     table.passage(&row.columns)?;
     let columns: Vec<&str> =
         row.columns.iter().filter_map(|&number| table.passed_name(number)).collect();

@@ -37,7 +37,8 @@ impl Built {
 pub(super) fn build(scope: &Scope<'_>, table: &mut Table<'_>, rows: &[&IndexRow]) -> Built {
     let mut built = Built::default();
     for row in rows {
-        match one_index(scope, table, row, &mut built) {
+        let beside = table.apart.as_ref().filter(|_| row.is_unique).map(|apart| beside(row, apart));
+        match one_index(scope, table, beside.as_ref().unwrap_or(row), &mut built) {
             Ok(note) => table.notes.extend(note),
             Err(reason) => table.notes.push(left_out("index", &row.name, &reason)),
         }
@@ -82,6 +83,19 @@ fn one_index(
     }
     marks(table, row, &name, built);
     Ok(None)
+}
+
+/// A unique index with one more column in front: of several source tables each has its own values.
+fn beside(row: &IndexRow, apart: &str) -> IndexRow {
+    let first = |text: &String| match text.split_once('(') {
+        Some((head, rest)) => format!("{head}({}, {rest}", identifier(apart)),
+        None => text.clone(),
+    };
+    IndexRow {
+        tail: first(&row.tail),
+        constraint_definition: row.constraint_definition.as_ref().map(first),
+        ..row.clone()
+    }
 }
 
 /// Whether an index would refuse a row because of one that the source has deleted.

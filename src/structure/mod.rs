@@ -62,6 +62,8 @@ pub struct TableRequest {
     pub is_ours: bool,
     /// Rows stay that the source has deleted.
     pub kept: Option<Kept>,
+    /// Other source tables have rows in the table, too, with another value of this column.
+    pub apart: Option<String>,
 }
 
 /// A table in which rows stay that the source has deleted: what is unique at the source is not here.

@@ -32,6 +32,8 @@ pub(super) struct Table<'a> {
     pub(super) overrides: Vec<Override>,
     pub(super) notes: Vec<String>,
     pub(super) kept: Option<Kept>,
+    /// What is unique at the source is so beside this column.
+    pub(super) apart: Option<String>,
 }
 
 /// An inherited column that is not as the parents have it.

@@ -102,6 +102,7 @@ fn planned(columns: Vec<OutputColumn>, schema: &str, present: PresentRows) -> St
         columns,
         is_ours: true,
         kept: None,
+        apart: None,
     }];
     let rows = source();
     let schemas = [("shop".to_owned(), schema.to_owned())].into();

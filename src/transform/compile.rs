@@ -331,7 +331,12 @@ impl<'a> Compiler<'a> {
             let found = self.planned.iter().position(|planned| planned.output.source == Some(*key));
             found.expect("a plan keeps every key column")
         };
-        let key = source.key.iter().map(position).collect();
+        let mut key: Vec<usize> = source.key.iter().map(position).collect();
+        let apart = self.input.settings.and_then(|settings| settings.apart.clone());
+        if let Some(apart) = apart.as_ref().filter(|_| !key.is_empty()) {
+            let is_it = |planned: &Planned| planned.column.name == apart.column;
+            key.splice(0..0, self.planned.iter().position(is_it));
+        }
         let (outputs, columns): (Vec<_>, Vec<_>) =
             self.planned.into_iter().map(|planned| (planned.output, planned.column)).unzip();
         let table = Arc::new(Table {
@@ -353,7 +358,7 @@ impl<'a> Compiler<'a> {
         }
         let program = (!program.is_empty()).then(|| Arc::new(program));
         let filter = self.input.settings.and_then(|settings| settings.filter.clone());
-        TransformPlan { source, table, outputs, shape, hidden_key, filter, program }
+        TransformPlan { source, table, outputs, shape, hidden_key, filter, program, apart }
     }
 
     fn settings_of(&self, column: &str) -> Option<&'a ColumnSettings> {

@@ -18,6 +18,7 @@ pub(crate) fn table_settings(
         on_truncate: None,
         on_delete: OnDelete::Delete,
         create_tables: None,
+        apart: None,
         key: None,
         unlisted,
         filter: None,

@@ -7,11 +7,13 @@ use super::error::TransformError;
 use super::program::Program;
 use super::text_form::{NoText, TextForm};
 use super::value_step::{self, ValueStep};
+use crate::config::settings::Apart;
 use crate::model::change::{OldRow, RowChange};
 use crate::model::mark::MarkKind;
 use crate::model::row::{Row, Value};
 use crate::model::table::{Column, Table};
 use crate::pg::catalog::ColumnInfo;
+use crate::pg::ident::{identifier, literal};
 use crate::pg::oid::{self, Oid};
 
 /// What one table's rows go through. Compiled once per description of the table
@@ -31,6 +33,8 @@ pub struct TransformPlan {
     pub(super) filter: Option<String>,
     /// What the server computes for rows of the stream.
     pub(super) program: Option<Arc<Program>>,
+    /// What tells its rows from those of other source tables in the destination's.
+    pub(super) apart: Option<Apart>,
 }
 
 /// Where one destination column comes from.
@@ -102,6 +106,17 @@ impl TransformPlan {
     /// Whether the table's filter is looked at on our side of the stream.
     pub fn filters_stream(&self) -> bool {
         self.program.as_ref().is_some_and(|program| program.filter.is_some())
+    }
+
+    /// The rows of the destination's table that are this source table's, as SQL; `None`: all of them.
+    pub fn own_rows(&self) -> Option<String> {
+        let apart = self.apart.as_ref()?;
+        Some(format!("{} = {}", identifier(&apart.column), literal(&apart.value)))
+    }
+
+    /// The destination's column that tells its rows from those of other source tables.
+    pub fn apart(&self) -> Option<&str> {
+        self.apart.as_ref().map(|apart| apart.column.as_str())
     }
 
     /// The table as the destination sees it: its name, its columns' names and types, the key's new

@@ -80,6 +80,7 @@ impl Look<'_> {
                 is_followed: false,
                 source,
                 name: &source.name,
+                own_rows: None,
                 existing: find(&source.name),
                 mapping: mapping.as_ref(),
                 must_be_empty: self.must_be_empty,

@@ -3,6 +3,7 @@
 
 mod expressions;
 mod filters;
+mod merged;
 mod on_delete;
 mod refused;
 mod steps;

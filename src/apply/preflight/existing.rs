@@ -21,10 +21,12 @@ pub(super) async fn rows_findings(
     for table in tables.iter().filter(|table| table.must_be_empty) {
         let name = table.name.sql();
         let message = "it holds rows that this pipeline did not copy; empty it, or set on_existing";
-        findings.push(
-            Finding::error(Side::Destination, format!("table {name}"), message)
-                .remedy(format!("TRUNCATE {name}")),
-        );
+        findings.push(Finding::error(Side::Destination, format!("table {name}"), message).remedy(
+            match table.own_rows {
+                Some(own) => format!("DELETE FROM {name} WHERE {own}"),
+                None => format!("TRUNCATE {name}"),
+            },
+        ));
     }
     let merged: Vec<_> = tables.iter().filter(|table| table.is_merged).collect();
     for table in &merged {

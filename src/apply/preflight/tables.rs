@@ -36,7 +36,10 @@ pub(super) async fn existing_findings(
             unusable_schemas.insert(table.name.schema.as_str());
         } else if privileges.select && (table.must_be_empty || table.is_emptied || table.is_merged)
         {
-            to_look_into.push(table.name.clone());
+            // Without its columns there is nothing to ask by, and they are a finding.
+            if table.own_rows.is_none() || matches!(table.mapping, Some(Ok(_))) {
+                to_look_into.push(*table);
+            }
         }
         findings.extend(privilege_finding(&request.facts.role, table, privileges));
         findings.extend(fit_findings(request, table, existing));
@@ -50,10 +53,13 @@ pub(super) async fn existing_findings(
                 .remedy(format!("GRANT USAGE ON SCHEMA {schema} TO {role}")),
         );
     }
-    let with_rows: BTreeSet<QualifiedName> =
-        catalog::tables_with_rows(client, &to_look_into).await?.into_iter().collect();
-    let with_rows: Vec<&DestinationTable<'_>> =
-        request.tables.iter().filter(|table| with_rows.contains(table.name)).collect();
+    let asked: Vec<(QualifiedName, Option<String>)> = to_look_into
+        .iter()
+        .map(|table| (table.name.clone(), table.own_rows.map(str::to_owned)))
+        .collect();
+    let answers = catalog::have_rows(client, &asked).await?;
+    let with_rows = to_look_into.into_iter().zip(answers).filter(|(_, has_rows)| *has_rows);
+    let with_rows: Vec<&DestinationTable<'_>> = with_rows.map(|(table, _)| table).collect();
     findings.extend(super::existing::rows_findings(client, request, &with_rows).await?);
     Ok(findings)
 }

@@ -291,9 +291,14 @@ const BROKEN: &[(&str, &str, &str)] = &[
         "the expression is empty",
     ),
     (
+        "[[table]]\nname = \"public.a\"\ndestination = \"x.y\"\n[table.columns]\nof = { value = \"a\" }\n[[table]]\nname = \"public.b\"\ndestination = ‸\"x.y\"\n[table.columns]\nof = { value = \"a\" }",
+        "table[1].destination",
+        "nothing tells their rows apart",
+    ),
+    (
         "[[table]]\nname = \"public.a\"\ndestination = \"x.y\"\n[[table]]\nname = \"public.b\"\ndestination = ‸\"x.y\"",
         "table[1].destination",
-        "not yet: several source tables",
+        "\"x.y\" is the destination of \"public.a\", too (table[0]), and nothing tells their rows apart",
     ),
 ];
 

@@ -10,6 +10,7 @@
 mod columns;
 mod connection;
 mod made;
+mod merged;
 mod names;
 mod not_yet;
 mod queries;
@@ -83,7 +84,8 @@ impl Check<'_> {
         if let (Some(source), Some(destination)) = (&source, &destination) {
             self.different_databases(&source.conninfo, &destination.conninfo);
         }
-        let tables = self.tables(file, &include, &exclude);
+        let mut tables = self.tables(file, &include, &exclude);
+        self.merged(&mut tables, destination.as_ref());
         let queries = self.queries(file, destination.as_ref(), &tables);
         let dir = file.state.as_ref().and_then(|state| state.dir.as_deref());
         let grace = file.shutdown_grace.as_deref().unwrap_or(SHUTDOWN_GRACE);

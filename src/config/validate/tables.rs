@@ -47,6 +47,7 @@ impl Check<'_> {
             on_truncate: entry.on_truncate.map(on_truncate),
             on_delete,
             create_tables: entry.create_tables,
+            apart: None,
             key: self.key(entry.key.as_deref(), &path.key("key")),
             unlisted: entry.unlisted.map(|unlisted| match unlisted {
                 UnlistedFile::Pass => Unlisted::Pass,
@@ -156,14 +157,6 @@ impl Check<'_> {
         if before.iter().any(|other| other.name == table.name) {
             let message = format!("table \"{}\" has an entry already", table.name);
             self.problems.value(&path.key("name"), message);
-        }
-        let shared = table.destination.as_ref().filter(|destination| {
-            before.iter().any(|other| other.destination.as_ref() == Some(destination))
-        });
-        if let Some(destination) = shared {
-            let message =
-                format!("not yet: several source tables into \"{destination}\" are not built");
-            self.problems.value(&path.key("destination"), message);
         }
     }
 }

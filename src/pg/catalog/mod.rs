@@ -45,8 +45,8 @@ pub use table_info::{
     ColumnInfo, Generated, Identity, IndexInfo, Leaf, RelationKind, SequenceInfo, TableInfo,
 };
 pub use tables::{
-    ResultColumn, TableFilter, has_rows, result_columns, result_type, table_by_oid, tables,
-    tables_with_rows, types_by_name,
+    ResultColumn, TableFilter, has_rows, have_rows, result_columns, result_type, table_by_oid,
+    tables, tables_with_rows, types_by_name,
 };
 
 /// `relreplident`: what the source sends of the old row on update and delete.

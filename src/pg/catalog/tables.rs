@@ -58,21 +58,35 @@ pub async fn tables_with_rows(
     client: &Client,
     names: &[QualifiedName],
 ) -> Result<Vec<QualifiedName>, CatalogError> {
+    let asked: Vec<(QualifiedName, Option<String>)> =
+        names.iter().map(|name| (name.clone(), None)).collect();
+    let answers = have_rows(client, &asked).await?;
+    let with_rows = names.iter().zip(answers).filter(|(_, has_rows)| *has_rows);
+    Ok(with_rows.map(|(name, _)| name.clone()).collect())
+}
+
+/// Whether each of these tables has rows, of which a condition is true where one is given.
+pub async fn have_rows(
+    client: &Client,
+    asked: &[(QualifiedName, Option<String>)],
+) -> Result<Vec<bool>, CatalogError> {
     /// Tables asked about in one statement: each takes a lock until the statement ends, and the
     /// lock table has room for 64 a session (`max_locks_per_transaction`).
     const TABLES_PER_STATEMENT: usize = 50;
     const QUESTION: &str = "tables with rows";
-    let mut found = Vec::new();
-    for chunk in names.chunks(TABLES_PER_STATEMENT) {
-        let asked: Vec<String> =
-            chunk.iter().map(|name| format!("EXISTS (SELECT FROM {})", name.sql())).collect();
-        let sql = format!("SELECT ARRAY[{}]", asked.join(", "));
+    let mut answers = Vec::with_capacity(asked.len());
+    for chunk in asked.chunks(TABLES_PER_STATEMENT) {
+        let exists = |(name, condition): &(QualifiedName, Option<String>)| {
+            let condition = condition.as_deref().unwrap_or("true");
+            format!("EXISTS (SELECT FROM {} WHERE {condition})", name.sql())
+        };
+        let exists: Vec<String> = chunk.iter().map(exists).collect();
+        let sql = format!("SELECT ARRAY[{}]", exists.join(", "));
         let row = super::query_one(client, QUESTION, &sql, &[]).await?;
-        let answers: Vec<bool> = Cells::new(&row, QUESTION).next()?;
-        let with_rows = chunk.iter().zip(answers).filter(|(_, has_rows)| *has_rows);
-        found.extend(with_rows.map(|(name, _)| name.clone()));
+        let answered: Vec<bool> = Cells::new(&row, QUESTION).next()?;
+        answers.extend(answered);
     }
-    Ok(found)
+    Ok(answers)
 }
 
 async fn oids(client: &Client, filter: TableFilter<'_>) -> Result<Vec<Oid>, CatalogError> {

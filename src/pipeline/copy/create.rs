@@ -84,6 +84,7 @@ pub fn request(
         columns: output_columns(info, transform),
         is_ours,
         kept: context.settings.keeps_deleted(&info.name).then(|| kept(transform)),
+        apart: transform.apart().map(str::to_owned),
     }
 }
 

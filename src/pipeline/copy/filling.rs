@@ -58,6 +58,8 @@ pub(super) struct Found<'a> {
     pub(super) keeps_deleted: bool,
     /// One heap is all of it.
     pub(super) is_one_heap: bool,
+    /// Other source tables have rows in the table, too: it is never emptied as a whole.
+    pub(super) is_shared: bool,
     /// The source's heap.
     pub(super) heap_bytes: u64,
     pub(super) on_existing: OnExisting,
@@ -77,13 +79,15 @@ impl Filling {
             Some(_) if found.is_ours && found.is_again && found.is_one_heap => Filling::Replace,
             Some(table) if found.is_ours || found.has_rows => {
                 let is_alone = table.kind == RelationKind::Table && !table.has_foreign_keys;
-                if found.is_single && is_alone {
+                if found.is_single && found.is_shared {
+                    Filling::Replace
+                } else if found.is_single && is_alone {
                     Filling::EmptyWithLoad
                 } else {
                     Filling::EmptyBefore
                 }
             }
-            None if found.is_single && found.heap_bytes >= FROZEN_BYTES_MIN => {
+            None if found.is_single && !found.is_shared && found.heap_bytes >= FROZEN_BYTES_MIN => {
                 Filling::EmptyWithLoad
             }
             _ => Filling::Load,
@@ -153,6 +157,10 @@ impl Preparation<'_> {
         // One statement for all: tables that foreign keys tie together go only together.
         let names: Vec<String> = steps.iter().map(|step| step.truncated()).collect();
         let truncate = format!("TRUNCATE {}", names.join(", "));
+        if steps.iter().any(|step| step.own_rows.is_some()) {
+            let deleted = self.transaction(self.deletes(steps), steps).await;
+            return deleted.map_err(|error| super::prepare::of_table(first, error));
+        }
         let truncated = match self.transaction(std::iter::once(truncate), steps).await {
             Err(error) if error.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED) => {
                 self.transaction(self.deletes(steps), steps).await
@@ -166,8 +174,7 @@ impl Preparation<'_> {
     /// rows are ours their references hold again once the copy is done, and the replica role does
     /// not ask in between.
     fn deletes(&self, steps: &[&Step]) -> impl Iterator<Item = String> {
-        let deletes: Vec<String> =
-            steps.iter().map(|step| format!("DELETE FROM {}", step.truncated())).collect();
+        let deletes: Vec<String> = steps.iter().map(|step| step.delete_sql()).collect();
         self.unchecked().into_iter().chain(deletes)
     }
 

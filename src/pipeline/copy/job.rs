@@ -108,7 +108,7 @@ fn loading(step: &Step, target: &Target, is_binary: bool, is_whole: bool) -> (St
         }
         Filling::Replace => {
             let load = statement::copy_in(&name, target, &mask, is_binary);
-            (format!("DELETE FROM {}; {load}", step.truncated()), Vec::new())
+            (format!("{}; {load}", step.delete_sql()), Vec::new())
         }
         Filling::Load | Filling::EmptyBefore => {
             (statement::copy_in(&name, target, &mask, is_binary), Vec::new())

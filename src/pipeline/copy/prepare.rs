@@ -75,12 +75,20 @@ pub(super) struct Step {
     pub(super) filling: Filling,
     /// It holds rows that are not ours, and is to be emptied.
     pub(super) removes_others_rows: bool,
+    /// Its rows, where other source tables have theirs in the table, too.
+    pub(super) own_rows: Option<String>,
     is_partitioned: bool,
     /// When it is created: tables that others need come first.
     place: usize,
 }
 
 impl Step {
+    /// Removes the source table's rows one by one.
+    pub(super) fn delete_sql(&self) -> String {
+        let own = self.own_rows.as_ref().map(|own| format!(" WHERE {own}"));
+        format!("DELETE FROM {}{}", self.truncated(), own.unwrap_or_default())
+    }
+
     /// The table in a TRUNCATE. Tables that inherit from it are not part of it; partitions are.
     pub(super) fn truncated(&self) -> String {
         let only = if self.is_partitioned { "" } else { "ONLY " };
@@ -121,8 +129,8 @@ impl Preparation<'_> {
     ) -> Result<Vec<CopyJob>, PipelineError> {
         self.planner.examine(tables).await?;
         self.remove_unfinished_keys(tables).await?;
-        let mut present = self.planner.destination_tables(tables).await?;
-        let mut with_rows = self.with_rows(tables, &present).await?;
+        let present = self.planner.destination_tables(tables).await?;
+        let with_rows = self.with_rows(tables, &present).await?;
         let mut parts = parts::read(self.context, self.source, tables).await?;
         let structure = self.structure(tables, &present, &with_rows).await?;
         let names: Vec<QualifiedName> = present.keys().cloned().collect();
@@ -134,9 +142,9 @@ impl Preparation<'_> {
             if let Some(parts) = parts.get_mut(&info.oid) {
                 order.keep_whole(&name, parts);
             }
-            let found = present.remove(&name);
+            let found = present.get(&name).cloned();
             let heaps = Heaps::new(parts.get(&info.oid).map_or(&[][..], Vec::as_slice));
-            let has_rows = with_rows.remove(&name);
+            let has_rows = with_rows.contains(&info.name);
             let keys = match start.resumed.has(info.oid) && found.is_some() {
                 true => self.missing_keys(info).await?,
                 false => None,
@@ -182,21 +190,28 @@ impl Preparation<'_> {
         Ok(jobs)
     }
 
-    /// Destination tables that hold rows which no record of ours explains.
+    /// Tables whose destinations hold rows that no record of ours explains.
     async fn with_rows(
         &self,
         tables: &[TableInfo],
         present: &HashMap<QualifiedName, TableInfo>,
     ) -> Result<HashSet<QualifiedName>, PipelineError> {
-        let unexplained: Vec<QualifiedName> = tables
-            .iter()
-            .filter(|info| !self.is_ours(info))
-            .map(|info| self.context.settings.destination_name(&info.name))
-            .filter(|name| present.contains_key(name))
-            .collect();
-        let found = catalog::tables_with_rows(self.destination, &unexplained).await;
+        let settings = &self.context.settings;
+        let mut unexplained = Vec::new();
+        let mut conditions = Vec::new();
+        for info in tables.iter().filter(|info| !self.is_ours(info)) {
+            let name = settings.destination_name(&info.name);
+            let Some(found) = present.get(&name) else { continue };
+            let transform = self.planner.transform(&Arc::new(describe(info)), info, Some(found))?;
+            // A table without the column has no such rows, and preflight says that it lacks it.
+            if transform.apart().is_none_or(|column| found.column(column).is_some()) {
+                unexplained.push(info.name.clone());
+                conditions.push((name, transform.own_rows()));
+            }
+        }
+        let found = catalog::have_rows(self.destination, &conditions).await;
         let found = found.map_err(PipelineError::catalog(Side::Destination))?;
-        Ok(found.into_iter().collect())
+        Ok(unexplained.into_iter().zip(found).filter(|(_, has)| *has).map(|(n, _)| n).collect())
     }
 
     /// The table's record. It explains the rows of the table that it names and of no other.
@@ -221,7 +236,9 @@ impl Preparation<'_> {
         let mut requests: Vec<TableRequest> = Vec::with_capacity(tables.len());
         for info in tables {
             let name = settings.destination_name(&info.name);
-            if with_rows.contains(&name) && settings.on_existing(&info.name) == OnExisting::Refuse {
+            if with_rows.contains(&info.name)
+                && settings.on_existing(&info.name) == OnExisting::Refuse
+            {
                 return Err(filling::refused(&name));
             }
             let found = present.get(&name);
@@ -272,6 +289,8 @@ impl Preparation<'_> {
         let earlier = self.earlier(info);
         let is_created = self.is_created(info, found);
         let is_replacing = earlier.is_some_and(|record| record.state == CopyState::Replacing);
+        let transform = self.planner.transform(&Arc::new(describe(info)), info, found)?;
+        let own_rows = transform.own_rows();
         let filling = Filling::of(Found {
             table: found,
             is_resumed,
@@ -281,11 +300,11 @@ impl Preparation<'_> {
             is_again: is_replacing,
             keeps_deleted: settings.keeps_deleted(&info.name),
             is_one_heap,
+            is_shared: own_rows.is_some(),
             heap_bytes: info.heap_bytes,
             on_existing: settings.on_existing(&info.name),
         });
         let filling = filling.ok_or_else(|| filling::refused(&name))?;
-        let transform = self.planner.transform(&Arc::new(describe(info)), info, found)?;
         if let (Filling::Merge | Filling::Renew, Some(found)) = (filling, found) {
             let mapping = map(&transform, info, found);
             let mapping = mapping.map_err(|errors| schema_error(&info.name, &errors))?;
@@ -360,6 +379,7 @@ impl Preparation<'_> {
             completion,
             filling,
             removes_others_rows,
+            own_rows,
             is_partitioned,
             place,
         })

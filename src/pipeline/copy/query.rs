@@ -71,6 +71,7 @@ impl QueryPlan {
             has_further_columns: false,
             keeps_deleted: false,
             mark: None,
+            own_rows: None,
         };
         let target = Target::new(&self.mapping, self.transform.table(), circumstances);
         let is_binary = is_binary_compatible(&self.transform, &self.mapping);

@@ -111,10 +111,11 @@ impl Decider<'_> {
                 Sight::First => {}
             }
             let table = self.case.outline.destination.name.sql();
+            let own = self.and_own();
             self.follow.conditions.insert(
                 0,
                 Condition {
-                    broken: format!("EXISTS (SELECT FROM {table})"),
+                    broken: format!("EXISTS (SELECT FROM {table} WHERE true{own})"),
                     error: self.resync_text(&message),
                 },
             );
@@ -128,6 +129,12 @@ impl Decider<'_> {
             return Ok(Decision::GoOn);
         }
         Ok(Decision::Follow(Box::new(self.follow)))
+    }
+
+    /// Of rows of several source tables, the others' do not count.
+    fn and_own(&self) -> String {
+        let own = self.case.outline.transform.own_rows();
+        own.map(|own| format!(" AND {own}")).unwrap_or_default()
     }
 
     fn renamed(&mut self, column: &RenamedColumn) -> Result<(), PipelineError> {
@@ -235,6 +242,7 @@ impl Decider<'_> {
     /// existing ones do, because no change will ever bring it.
     fn must_hold(&mut self, name: &str, there: &ColumnInfo, existing: Option<&str>) {
         let table = self.case.outline.destination.name.sql();
+        let own = self.and_own();
         let column = identifier(&there.name);
         let (is_other, held) = match existing {
             None => (format!("{column} IS NOT NULL"), "NULL"),
@@ -252,7 +260,7 @@ impl Decider<'_> {
             "column \"{name}\" was added at the source, where existing rows hold {held}; the destination's column holds something else in some rows: set it there"
         );
         self.follow.conditions.push(Condition {
-            broken: format!("EXISTS (SELECT FROM {table} WHERE {is_other})"),
+            broken: format!("EXISTS (SELECT FROM {table} WHERE {is_other}{own})"),
             error: self.resync_text(&message),
         });
         self.follow.columns.push(name.to_owned());

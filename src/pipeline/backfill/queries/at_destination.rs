@@ -226,6 +226,7 @@ async fn table_findings(
                 is_merged: one.fill == Fill::Merge,
                 needs_truncate: false,
                 needs_delete: one.fill == Fill::Replace,
+                own_rows: None,
                 is_copy_only: true,
                 is_followed: false,
                 keys_are_pending: false,
