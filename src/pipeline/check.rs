@@ -46,6 +46,8 @@ pub struct Report {
     pub tables: Vec<QualifiedName>,
     /// How many of them are still to be copied.
     pub pending_count: usize,
+    /// How many queries there are, where there is nothing else and so nothing for `run`.
+    pub lone_query_count: Option<usize>,
     /// No slot was ever made.
     pub is_first_contact: bool,
     /// Who runs the pipeline at this moment.
@@ -184,6 +186,7 @@ async fn look_at_both(
     }
     // There is nothing for `run` to do, and `snapshot` has queries.
     if context.settings.include.is_empty() {
+        report.lone_query_count = Some(context.settings.queries.len());
         return queries(context, report, source, destination, &[]).await;
     }
     let facts = match catalog::server_facts(source).await {

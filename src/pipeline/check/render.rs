@@ -120,6 +120,9 @@ fn terminated(remedy: &str) -> String {
 }
 
 fn tables(report: &Report) -> String {
+    if let Some(queries) = report.lone_query_count {
+        return format!("no tables, {}", counted(queries, "query", "queries"));
+    }
     if report.tables.is_empty() {
         return "its tables were not looked at".to_owned();
     }
@@ -155,6 +158,9 @@ fn conclusion(report: &Report) -> String {
 }
 
 fn ready(report: &Report) -> String {
+    if let Some(queries) = report.lone_query_count {
+        return format!("ready: `snapshot` can copy {}", counted(queries, "query", "queries"));
+    }
     let total = report.tables.len();
     let what = match (&report.holder, report.pending_count) {
         (Some(_), _) => "stand by for the agent at work".to_owned(),
@@ -168,8 +174,11 @@ fn ready(report: &Report) -> String {
 }
 
 fn count(number: usize, noun: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {noun}{plural}")
+    counted(number, noun, &format!("{noun}s"))
+}
+
+fn counted(number: usize, one: &str, several: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { several })
 }
 
 #[cfg(test)]
@@ -193,6 +202,14 @@ mod tests {
         let text = render_human(&report);
         assert_eq!(text.lines().last(), Some("ready: `run` would copy 1 table, then stream"));
         assert!(text.contains("public.orders"), "{text}");
+    }
+
+    #[test]
+    fn queries_alone_are_for_snapshot() {
+        let report = Report { lone_query_count: Some(2), ..Report::default() };
+        let text = render_human(&report);
+        assert!(text.contains("no tables, 2 queries"), "{text}");
+        assert_eq!(text.lines().last(), Some("ready: `snapshot` can copy 2 queries"));
     }
 
     #[test]
