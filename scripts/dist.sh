@@ -30,6 +30,8 @@ cp "$binary" "dist/$name/"
 for file in README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE config/sync-agent.example.toml; do
     [ -e "$file" ] && cp "$file" "dist/$name/"
 done
+mkdir -p "dist/$name/config"
+cp -R config/examples "dist/$name/config/"
 "dist/$name/sync-agent" --version
 tar -C dist -czf "dist/$name.tar.gz" "$name"
 (cd dist && sha256sum "$name.tar.gz" >"$name.tar.gz.sha256" 2>/dev/null || shasum -a 256 "$name.tar.gz" >"$name.tar.gz.sha256")

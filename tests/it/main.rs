@@ -26,6 +26,8 @@ mod destination;
 mod events;
 /// Kills, crashes and answers that never came: every row once.
 mod exactly_once;
+/// The shipped examples, on the tables that they describe.
+mod examples;
 /// Networks, servers, settings, locks, disks and neighbours that do their worst.
 mod faults;
 /// A process that was superseded commits nothing more.
