@@ -112,7 +112,7 @@ fn every_example_is_run_here_and_named_in_the_readme() {
         name.into_string().expect("UTF-8")
     });
     let files: Vec<String> = files.collect();
-    assert!(files.len() >= 7, "{files:?}");
+    assert!(files.len() >= 8, "{files:?}");
     for name in files {
         assert!(tests.contains(&format!("(\"{name}\", ")), "{name} is not run");
         assert!(
@@ -268,6 +268,29 @@ async fn the_migration_arrives_under_its_new_names() {
     assert_eq!(output.code, 0, "{}", output.stderr);
     assert_eq!(example.source.count("pg_replication_slots").await, 0);
     assert_eq!(example.source.count("pg_publication").await, 0);
+}
+
+#[tokio::test]
+async fn the_tenants_are_in_one_table() {
+    let rows = "INSERT INTO acme.orders SELECT g, 'code ' || g, g FROM generate_series(1, 100) g;
+        INSERT INTO bolt.orders SELECT g, 'code ' || g, -g FROM generate_series(50, 150) g";
+    let mut example = Example::run("multi-tenant-merge.toml", rows).await;
+    let all = "(SELECT 'acme' AS tenant, * FROM acme.orders UNION ALL SELECT 'bolt', * FROM bolt.orders) AS o";
+    let columns = "tenant, id, code, total";
+    example.assert_arrived((all, columns), ("orders", columns)).await;
+    example
+        .follow(
+            "UPDATE acme.orders SET total = 1, code = NULL WHERE id % 3 = 0; DELETE FROM bolt.orders WHERE id % 2 = 0;
+             UPDATE bolt.orders SET id = 1000 WHERE id = 51; INSERT INTO acme.orders VALUES (1000, 'new', 2);
+             DELETE FROM acme.orders WHERE id = 51",
+        )
+        .await;
+    example.assert_arrived((all, columns), ("orders", columns)).await;
+    example.follow("TRUNCATE acme.orders; INSERT INTO acme.orders VALUES (1, 'after', 3)").await;
+    example.assert_arrived((all, columns), ("orders", columns)).await;
+    let key = "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 'orders'::regclass AND contype = 'p'";
+    assert_eq!(example.destination.scalar(key).await, "PRIMARY KEY (tenant, id)");
+    example.end().await;
 }
 
 #[tokio::test]
