@@ -90,6 +90,29 @@ impl ServerError {
         }
     }
 
+    /// Whether what a statement computed, with functions of anybody's making, may be the cause: those raise
+    /// what they like. Not what is missing or forbidden, nor what passes.
+    pub fn may_be_about_a_row(&self) -> bool {
+        self.class() != "42" && !self.is_transient()
+    }
+
+    /// The error with nothing that a row's values may be in: a function's author writes them into any
+    /// field but these.
+    pub fn without_words(&self) -> String {
+        let meaning = match self.code.code() {
+            "22003" | "22008" => " (out of range)",
+            "22012" => " (division by zero)",
+            "22P02" | "22007" => " (a text that is no value of the type)",
+            "22001" => " (too long)",
+            "23502" => " (NULL where none may be)",
+            "23514" => " (a check failed)",
+            "P0001" => " (raised by a function)",
+            "25006" => " (an expression wrote something)",
+            _ => "",
+        };
+        format!("{}: SQLSTATE {}{meaning}", self.severity, self.code.code())
+    }
+
     fn is_about_encoding(&self) -> bool {
         self.code == SqlState::CHARACTER_NOT_IN_REPERTOIRE
             || self.code == SqlState::UNTRANSLATABLE_CHARACTER

@@ -66,7 +66,7 @@ pub enum PipelineError {
     Schema { table: QualifiedName, message: String, lsn: Option<Lsn> },
     /// A row that cannot become what the settings ask for.
     #[error("table \"{table}\": {message}{}", at(.lsn))]
-    Data { table: QualifiedName, message: String, lsn: Option<Lsn> },
+    Data { table: QualifiedName, key: Vec<String>, message: String, lsn: Option<Lsn> },
     /// Copying one table failed; the cause says why.
     #[error("the copy of table \"{table}\" failed")]
     Copy { table: QualifiedName, source: Box<PipelineError> },
@@ -224,6 +224,7 @@ impl PipelineError {
             PipelineError::Oversized(oversized) if !oversized.key.is_empty() => {
                 Some(oversized.key.join(", "))
             }
+            PipelineError::Data { key, .. } if !key.is_empty() => Some(key.join(", ")),
             PipelineError::Copy { source, .. } => source.key(),
             _ => None,
         }

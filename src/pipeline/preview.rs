@@ -304,5 +304,6 @@ fn text(value: &Value) -> Option<String> {
 }
 
 fn data_error(info: &TableInfo, error: &dyn std::fmt::Display) -> PipelineError {
-    PipelineError::Data { table: info.name.clone(), message: error.to_string(), lsn: None }
+    let message = error.to_string();
+    PipelineError::Data { table: info.name.clone(), key: Vec::new(), message, lsn: None }
 }

@@ -154,9 +154,11 @@ impl StreamTable {
 
     /// A row of the table did not go through its transform.
     pub fn data_error(&self, message: &str, commit_lsn: Lsn) -> PipelineError {
-        let table = self.followed().map(|table| table.source.clone());
+        let followed = self.followed();
+        let table = followed.map(|table| table.source.clone());
         PipelineError::Data {
             table: table.unwrap_or_else(|| QualifiedName::new("", "")),
+            key: followed.map_or_else(Vec::new, |table| table.transform.source_key()),
             message: message.to_owned(),
             lsn: Some(commit_lsn),
         }

@@ -130,6 +130,11 @@ impl TransformPlan {
         &self.source
     }
 
+    /// The source's names of the columns that identify a row.
+    pub fn source_key(&self) -> Vec<String> {
+        self.source.key_columns().map(|column| column.name.clone()).collect()
+    }
+
     /// The source's column that output `index` passes on untouched; none where a step makes the
     /// value.
     pub fn passed_column(&self, index: usize) -> Option<&Column> {

@@ -187,6 +187,7 @@ impl<'a> Transformer<'a> {
     fn data_error(&self, error: &dyn std::fmt::Display) -> PipelineError {
         PipelineError::Data {
             table: self.job.record.source.clone(),
+            key: self.job.transform.source_key(),
             message: error.to_string(),
             lsn: None,
         }

@@ -241,6 +241,21 @@ fn reading() -> impl FnOnce(WireError) -> PipelineError {
     PipelineError::wire(Side::Source, "copying a table")
 }
 
+/// The source ended a table's COPY. Where expressions are part of it, one may have failed for a row: what
+/// is said then is not repeated.
+fn refused(job: &CopyJob, error: WireError) -> PipelineError {
+    let server = error.server_error().filter(|server| server.may_be_about_a_row());
+    let Some(server) = server.filter(|_| job.transform.copy_has_expressions()) else {
+        return reading()(error);
+    };
+    PipelineError::Data {
+        table: job.record.source.clone(),
+        key: job.transform.source_key(),
+        message: format!("an expression failed for a row: {}", server.without_words()),
+        lsn: None,
+    }
+}
+
 pub(super) fn loading() -> impl FnOnce(WireError) -> PipelineError {
     PipelineError::wire(Side::Destination, "loading a table")
 }
@@ -293,7 +308,7 @@ pub(super) async fn pump(
     let calculator = &shared.context.calculator;
     let mut transformer =
         job.transform.copy_needs_decode().then(|| Transformer::new(job, calculator));
-    while let Some(frames) = copy_out.next_frames().await.map_err(reading())? {
+    while let Some(frames) = copy_out.next_frames().await.map_err(|error| refused(job, error))? {
         let (frame_count, bytes) = (copy_out.frame_count() as u64, frames.len() as u64);
         byte_count += bytes;
         match &mut transformer {

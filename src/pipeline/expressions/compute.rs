@@ -55,13 +55,10 @@ impl Calculator {
     }
 }
 
-/// The server computed and refused: another attempt would see the same. Class 22 is what data does; a
-/// function of the user's may raise anything (P0), and what is missing or forbidden (42) is there no more.
+/// The server computed and refused: another attempt would see the same. A function of the user's may
+/// raise anything; what is missing or forbidden (class 42) is there no more.
 fn is_about_rows(error: &tokio_postgres::Error) -> bool {
-    let code = server_error::of(error).map(|error| error.code.code().to_owned());
-    code.is_some_and(|code| {
-        ["22", "23", "P0", "42", "21", "38", "39"].iter().any(|c| code.starts_with(c))
-    })
+    server_error::of(error).is_some_and(|error| !error.is_transient())
 }
 
 fn computing(error: tokio_postgres::Error) -> PipelineError {
@@ -133,11 +130,21 @@ impl Session {
         is_binary: bool,
         error: tokio_postgres::Error,
     ) -> ComputeError {
+        // Not yet about any row's values: the server's words are safe, and say what to mend.
+        if let Err(error) = self.statement(program, 1, is_binary).await {
+            let said = server_error::of(&error).filter(|error| !error.is_transient());
+            return match said {
+                Some(said) => ComputeError::Row { index: 0, message: refused(program, &said) },
+                None => computing(error).into(),
+            };
+        }
         for (index, row) in rows.iter().enumerate() {
             match self.compute(program, &[row], is_binary).await {
                 Ok(_) => {}
                 Err(error) if is_about_rows(&error) => {
-                    return ComputeError::Row { index, message: refused(program, &error) };
+                    let said = server_error::of(&error).map(|error| error.without_words());
+                    let message = refused(program, &said.unwrap_or_default());
+                    return ComputeError::Row { index, message };
                 }
                 Err(error) => return computing(error).into(),
             }
@@ -147,9 +154,7 @@ impl Session {
     }
 }
 
-fn refused(program: &Program, error: &tokio_postgres::Error) -> String {
-    // Display leaves out what may be a row's.
-    let said = server_error::of(error).map_or_else(String::new, |error| error.to_string());
+fn refused(program: &Program, said: &dyn std::fmt::Display) -> String {
     format!("an expression ({}) failed for the row: {said}", program.names())
 }
 
