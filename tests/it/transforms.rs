@@ -3,6 +3,7 @@
 
 mod expressions;
 mod filters;
+mod leaks;
 mod merged;
 mod on_delete;
 mod refused;
