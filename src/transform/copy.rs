@@ -23,7 +23,7 @@ pub struct CopyColumn {
     /// An expression for the select list, quoted.
     pub source_sql: String,
     pub destination_name: String,
-    /// Whether [`TransformPlan::copy_row`] has to see the value.
+    /// Whether [`TransformPlan::copy_value`] has to see the value.
     pub step_needed: bool,
     /// A column of the source as it is: `COPY table` can name it without a query.
     pub is_bare: bool,

@@ -49,8 +49,11 @@ pub struct Calculator {
     endpoint: Endpoint,
     session: Arc<AsyncMutex<Option<Arc<Session>>>>,
     answers: Arc<Mutex<HashMap<Question, Answer>>>,
-    publishable: Arc<AsyncMutex<HashMap<(QualifiedName, String), Result<String, Kept>>>>,
+    publishable: Arc<AsyncMutex<HashMap<(QualifiedName, String), Publishable>>>,
 }
+
+/// A filter as a publication would have it, or why none takes it.
+type Publishable = Result<String, Kept>;
 
 /// One connection and what is prepared on it.
 #[derive(Debug)]
