@@ -8,7 +8,7 @@
 #
 #   BENCH_SCALE=50        5,000,000 pgbench accounts, 2,000,000 events; tail workloads shrink along
 #   BENCH_RUNS=3          runs of each; the report has the median
-#   BENCH_ONLY=           of: copy,shapes,tail,latency (default: all)
+#   BENCH_ONLY=           of: copy,shapes,transforms,tail,latency (default: all)
 #   BENCH_WAYS=           of: text,pipe,floor,builtin,dump,pgcopydb,agent (default: all but text and pipe)
 #   BENCH_SHAPES=         of: many,one,wide,toast,indexes (default: all)
 #   BENCH_WORKLOADS=      of: ins,tpcb,upd,big (default: all)
@@ -22,13 +22,14 @@ cd "$(dirname "$0")/.."
 . scripts/bench/lib.sh
 . scripts/bench/copy.sh
 . scripts/bench/shapes.sh
+. scripts/bench/transforms.sh
 . scripts/bench/tail.sh
 . scripts/bench/latency.sh
 . scripts/bench/report.sh
 
 scale=${BENCH_SCALE:-50}
 runs=${BENCH_RUNS:-3}
-sections=${BENCH_ONLY:-copy,shapes,tail,latency}
+sections=${BENCH_ONLY:-copy,shapes,transforms,tail,latency}
 ways=${BENCH_WAYS:-floor,builtin,dump,pgcopydb,agent}
 shapes=${BENCH_SHAPES:-many,one,wide,toast,indexes}
 workloads=${BENCH_WORKLOADS:-ins,tpcb,upd,big}
@@ -68,6 +69,7 @@ trap 'exit 143' TERM HUP
 start_servers
 if has "$sections" copy; then bench_copy; fi
 if has "$sections" shapes; then bench_shapes; fi
+if has "$sections" transforms; then bench_transforms; fi
 if has "$sections" tail; then bench_tail; fi
 if has "$sections" latency; then bench_latency; fi
 write_report >"$out/report.md"

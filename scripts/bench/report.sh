@@ -13,6 +13,7 @@ ratios are what to look at. Data is compared afterwards: a way that left other r
 TXT
     if has "$sections" copy; then report_copy; fi
     if has "$sections" shapes; then report_shapes; fi
+    if has "$sections" transforms; then report_transforms; fi
     if has "$sections" tail; then report_tail; fi
     if has "$sections" latency; then report_latency; fi
 }
@@ -124,6 +125,27 @@ report_shapes() {
         }
         function shown(s) { return s == "" || s == "-" ? "-" : sprintf("%.2f", s) }
         function ratio(a, b) { return (a + 0 > 0 && b + 0 > 0) ? sprintf("%.2f", a / b) : "-" }'
+}
+
+report_transforms() {
+    echo
+    echo "## Copy: transforms"
+    echo
+    echo "$((scale * 40000)) rows of ten columns, copied as they are; with one column renamed; one dropped; three masks and a hash;"
+    echo "two expressions in SQL. The destination's rows are compared with what the source's SQL makes of its own."
+    echo
+    echo "| transforms | agent s | against plain | agent's CPU s | agent's peak RSS | data |"
+    echo "| --- | --- | --- | --- | --- | --- |"
+    medians transforms | awk -F '\t' '
+        { line[++count] = $0; if ($1 == "plain") plain = $3 }
+        END {
+            for (i = 1; i <= count; i++) {
+                split(line[i], f, "\t")
+                printf "| %s | %s | %s | %s | %s | %s |\n", f[1], (f[3] == "-" ? "-" : sprintf("%.2f", f[3])),
+                    ((f[3] + 0 > 0 && plain + 0 > 0) ? sprintf("%.2f", f[3] / plain) : "-"), f[5],
+                    (f[6] == "-" ? "-" : sprintf("%d MiB", f[6] / 1024)), f[7]
+            }
+        }'
 }
 
 report_tail() {
