@@ -67,23 +67,13 @@ struct Session {
 /// Which statement: a program's for so many rows, in binary or not.
 type Prepared = (Arc<Program>, usize, bool);
 
-/// What the role would have as its search path in this database, if we did not pin it. The setting of the
-/// server's own file cannot be seen from a session that has another.
-const DEFAULT_PATH: &str = "SELECT coalesce((
-        SELECT pg_catalog.substr(s.setting, 13)
-          FROM pg_catalog.pg_db_role_setting r
-         CROSS JOIN LATERAL pg_catalog.unnest(r.setconfig) AS s (setting)
-         WHERE s.setting LIKE 'search\\_path=%'
-           AND r.setdatabase IN (0, (SELECT d.oid FROM pg_catalog.pg_database d
-                                      WHERE d.datname = pg_catalog.current_database()))
-           AND r.setrole IN (0, (SELECT u.oid FROM pg_catalog.pg_roles u
-                                  WHERE u.rolname = SESSION_USER))
-         ORDER BY r.setrole = 0, r.setdatabase = 0 LIMIT 1), '\"$user\", public')";
-
 /// The statement that gives a transaction the search path of expressions. pg_catalog stands first, where
 /// nobody else's function can take a name.
 fn set_path(default_path: &str) -> String {
-    format!("search_path TO pg_catalog, {default_path}")
+    match default_path {
+        "" => "search_path TO pg_catalog".to_owned(),
+        path => format!("search_path TO pg_catalog, {path}"),
+    }
 }
 
 impl Calculator {
@@ -104,7 +94,10 @@ impl Calculator {
         let settings = [("default_transaction_read_only", "on")];
         let client = client::connect_with(&self.endpoint, "expressions", &settings).await?;
         let prepared = async {
-            let default_path: String = client.query_one(DEFAULT_PATH, &[]).await?.try_get(0)?;
+            // What it would be if we did not pin it: the role's, the database's or the server's.
+            client.batch_execute("SET search_path TO DEFAULT").await?;
+            let default_path: String =
+                client.query_one("SHOW search_path", &[]).await?.try_get(0)?;
             let path = set_path(&default_path);
             client.batch_execute(&format!("SET {path}")).await?;
             Ok(path)
