@@ -9,6 +9,7 @@ use crate::transform::error::Refusal;
 use crate::transform::expression::{Answer, Purpose, Question};
 use crate::transform::plan::{Action, Output, TransformPlan};
 use crate::transform::program::{Expression, Input, Program};
+use crate::transform::text_form::base_type;
 
 /// A column's steps around its expression.
 pub(super) struct Around<'a> {
@@ -55,9 +56,16 @@ impl<'a> Compiler<'a> {
         let columns = self.input.table.columns.iter().map(|column| {
             // Steps that do not fit are refused where they stand.
             let seen = self.seen(column, purpose, own);
-            (column.name.clone(), seen.map_or(column.type_oid, |seen| seen.type_oid))
+            let type_oid = seen.map_or_else(|_| self.base(column.type_oid), |seen| seen.type_oid);
+            (column.name.clone(), type_oid)
         });
         Question { purpose, sql: sql.to_owned(), columns: columns.collect() }
+    }
+
+    /// A domain is seen as what it is made of: its checks are about the source's rows, and a parameter of
+    /// one that is NOT NULL could not stand for a value that was not sent.
+    fn base(&self, type_oid: Oid) -> Oid {
+        base_type(type_oid, -1, self.input.type_info).0
     }
 
     fn seen(
@@ -66,14 +74,15 @@ impl<'a> Compiler<'a> {
         purpose: Purpose,
         own: Option<(&str, &[Step])>,
     ) -> Result<Seen, Refusal> {
-        let raw = Seen { action: Action::Pass, type_oid: column.type_oid, is_hidden: false };
+        let type_oid = self.base(column.type_oid);
+        let raw = Seen { action: Action::Pass, type_oid, is_hidden: false };
         // A filter sees the row as the source has it, whatever becomes of it.
         if purpose == Purpose::Filter {
             return Ok(raw);
         }
         let through = |steps: &[Step], is_hidden| {
             let (action, made) = self.action(Some((&column.name, column)), &column.name, steps)?;
-            let type_oid = made.map_or(column.type_oid, |made| made.type_oid);
+            let type_oid = self.base(made.map_or(column.type_oid, |made| made.type_oid));
             Ok(Seen { type_oid, action, is_hidden })
         };
         if let Some((_, before)) = own.filter(|(name, _)| *name == column.name) {
