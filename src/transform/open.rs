@@ -22,7 +22,7 @@ use super::plan::TransformPlan;
 use super::program::{Expression, Inputs, Outcome};
 use crate::model::change::{OldRow, RowChange};
 use crate::model::row::{Row, Value};
-use crate::pg::oid;
+use crate::model::table::Column;
 
 /// A change whose computed values are not there yet.
 #[derive(Debug)]
@@ -164,32 +164,17 @@ impl TransformPlan {
         Ok(row)
     }
 
-    /// Source columns that expressions read.
-    pub fn inputs_read(&self) -> impl Iterator<Item = &str> {
-        let inputs = self.program.iter().flat_map(|program| &program.inputs);
-        inputs.map(|input| self.source.columns[input.source].name.as_str())
-    }
-
-    /// Source columns for whose sake a row may have to be read again: what has no fixed length may be kept
-    /// apart, and is not sent where it did not change.
-    pub fn read_again(&self) -> impl Iterator<Item = &str> {
-        let is_large = |source: usize| {
-            let column = &self.source.columns[source];
-            !column.is_identity && !oid::has_fixed_length(column.type_oid)
-        };
-        let program = self.program.iter();
-        let mixed = program.flat_map(|program| {
-            let filter = program.filter.iter().map(|filter| (filter, 1));
-            let columns = program.columns.iter().map(|column| (column, 2));
-            columns.chain(filter).filter(|(expression, least)| expression.reads.len() >= *least)
-        });
-        let reads = mixed.flat_map(|(expression, _)| &expression.reads);
-        let inputs = self.program.as_ref().map_or(&[][..], |program| &program.inputs);
-        let mut sources: Vec<usize> = reads.map(|(_, input)| inputs[*input].source).collect();
-        sources.retain(|source| is_large(*source));
-        sources.sort_unstable();
-        sources.dedup();
-        sources.into_iter().map(|source| self.source.columns[source].name.as_str())
+    /// Each expression, by what messages call it, with the source columns that it reads.
+    pub fn expressions(&self) -> impl Iterator<Item = (String, Vec<&Column>)> {
+        self.program.iter().flat_map(|program| {
+            let all = program.columns.iter().chain(&program.filter);
+            all.map(|expression| {
+                let inputs =
+                    expression.reads.iter().map(|(_, input)| program.inputs[*input].source);
+                let columns = inputs.map(|source| &self.source.columns[source]);
+                (expression.name(), columns.collect())
+            })
+        })
     }
 
     /// Whether a row of the destination's layout lacks a value that is computed.

@@ -117,11 +117,7 @@ impl Program {
 
     /// What is computed, for an error's message.
     pub fn names(&self) -> String {
-        let column = |expression: &Expression| match &expression.column {
-            Some(column) => format!("sql of column \"{column}\""),
-            None => "where".to_owned(),
-        };
-        self.columns.iter().chain(&self.filter).map(column).collect::<Vec<_>>().join(", ")
+        self.columns.iter().chain(&self.filter).map(Expression::name).collect::<Vec<_>>().join(", ")
     }
 
     /// The statement for `row_count` rows. In text, a value is what its type's output function says,
@@ -166,6 +162,13 @@ impl Program {
 }
 
 impl Expression {
+    pub(super) fn name(&self) -> String {
+        match &self.column {
+            Some(column) => format!("sql of column \"{column}\""),
+            None => "where".to_owned(),
+        }
+    }
+
     fn over_its_row(&self) -> String {
         let reads =
             self.reads.iter().map(|(name, input)| format!("v.i{input} AS {}", identifier(name)));

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use super::pushed::{Kept, is_dropped};
 use crate::config::settings::Settings;
 use crate::model::finding::{Finding, Side};
+use crate::model::table::Column;
 use crate::pg::catalog::{ReplicaIdentity, TableInfo};
 use crate::pg::ident::QualifiedName;
+use crate::pg::oid;
 use crate::transform::TransformPlan;
 
 /// Where a table's filter runs.
@@ -28,35 +30,34 @@ pub fn of_filters(
 
 /// What travels for a table's expressions, and what has to be read.
 pub fn of_table(settings: &Settings, info: &TableInfo, plan: &TransformPlan) -> Vec<Finding> {
-    let Some(program) = plan.program() else { return Vec::new() };
-    let finding = |message: String| {
-        Finding::info(Side::Source, format!("table {}", info.name.sql()), message)
-    };
+    let Some(table) = settings.table(&info.name) else { return Vec::new() };
+    let object = format!("table {}", info.name.sql());
+    let finding = |message: String| Finding::info(Side::Source, object.clone(), message);
     let mut findings = Vec::new();
-    let dropped: Vec<String> = plan
-        .inputs_read()
-        .filter(|name| settings.table(&info.name).is_some_and(|table| is_dropped(table, name)))
-        .map(|name| format!("\"{name}\""))
-        .collect();
-    if !dropped.is_empty() {
-        findings.push(finding(format!(
-            "{} reads what is not stored: values of column {} go back to the source as parameters of a \
-             statement, and nowhere else",
-            program.names(),
-            dropped.join(", ")
-        )));
-    }
-    if info.identity != ReplicaIdentity::Full {
-        // Only values of types without a fixed length are kept apart, and left out where unchanged.
-        let read: Vec<String> = plan.read_again().map(|name| format!("\"{name}\"")).collect();
-        if !read.is_empty() {
+    for (name, reads) in plan.expressions() {
+        let dropped = reads.iter().filter(|column| is_dropped(table, &column.name));
+        let dropped = quoted(dropped.copied());
+        if !dropped.is_empty() {
             findings.push(finding(format!(
-                "an update that leaves a large value of column {} as it is does not send it: the row is \
-                 read at the source by its key for {}; REPLICA IDENTITY FULL avoids that",
-                read.join(", "),
-                program.names()
+                "{name} reads what is not stored: values of column {dropped} go back to the source as \
+                 parameters of a statement, and nowhere else"
+            )));
+        }
+        // One that reads nothing else leaves its column as it is; a filter has to be answered.
+        let is_asked = name == "where" || reads.len() > 1;
+        let is_large =
+            |column: &&&Column| !column.is_identity && !oid::has_fixed_length(column.type_oid);
+        let large = quoted(reads.iter().filter(is_large).copied());
+        if info.identity != ReplicaIdentity::Full && is_asked && !large.is_empty() {
+            findings.push(finding(format!(
+                "an update that leaves a large value of column {large} as it is does not send it: the row \
+                 is read at the source by its key for {name}; REPLICA IDENTITY FULL avoids that"
             )));
         }
     }
     findings
+}
+
+fn quoted<'a>(columns: impl Iterator<Item = &'a Column>) -> String {
+    columns.map(|column| format!("\"{}\"", column.name)).collect::<Vec<_>>().join(", ")
 }
