@@ -8,3 +8,5 @@ mod merged;
 mod on_delete;
 mod refused;
 mod steps;
+mod trouble;
+mod uniform;

@@ -1,0 +1,124 @@
+//! Expressions that fail, wait, or lose what they read: the position is held, and nothing wrong arrives.
+
+use crate::support::agent::Agent;
+use crate::support::cluster::{Cluster, Spec, pair};
+use crate::support::compare::{Pair, assert_pair};
+
+const PAY: &str = "CREATE TABLE pay (id int PRIMARY KEY, gross int, age int);
+     INSERT INTO pay SELECT g, g * 100, g FROM generate_series(1, 5) g";
+
+const SECTION: &str = r#"
+[[table]]
+name = "public.pay"
+[table.columns]
+net   = { sql = "gross * 8 / 10" }
+gross = { drop = true }
+"#;
+
+fn pay() -> Pair {
+    Pair::table("pay").columns("id, gross * 8 / 10, age", "id, net, age")
+}
+
+/// The agent is degraded with this code; what it said.
+async fn held(agent: &mut Agent, code: &str) -> String {
+    agent.wait_for_state("degraded").await;
+    let log = agent.log();
+    let line = log.lines().find(|line| line.contains(&format!("\"code\":\"{code}\"")));
+    line.unwrap_or_else(|| panic!("{code} is not in {log}")).to_owned()
+}
+
+async fn loses(statement: &str, back: &str) {
+    let (source, destination) = pair().await;
+    source.exec(PAY).await;
+    let mut agent = Agent::between(&source, &destination).section(SECTION);
+    agent.start_and_stream().await;
+    source.exec("INSERT INTO pay VALUES (6, 600, 6)").await;
+    source.exec(statement).await;
+    source.exec("INSERT INTO pay (id, age) VALUES (7, 7)").await;
+    let line = held(&mut agent, "E_SCHEMA").await;
+    assert!(line.contains("public.pay") && line.contains("gross"), "{line}");
+    let there = "SELECT string_agg(id || ':' || net, ' ' ORDER BY id) FROM pay";
+    assert_eq!(destination.scalar(there).await, "1:80 2:160 3:240 4:320 5:400 6:480");
+    source.exec(back).await;
+    let resync = agent.verb(&["resync", "--table", "public.pay", "--yes"]).await;
+    assert_eq!(resync.code, 0, "{}", resync.stderr);
+    agent.wait_for_state("streaming").await;
+    agent.caught_up().await;
+    assert_pair(&source, &destination, pay()).await;
+}
+
+#[tokio::test]
+async fn a_column_that_an_expression_reads_and_that_is_dropped_holds() {
+    loses("ALTER TABLE pay DROP COLUMN gross", "ALTER TABLE pay ADD COLUMN gross int").await;
+}
+
+#[tokio::test]
+async fn a_column_that_an_expression_reads_and_that_is_renamed_holds() {
+    loses(
+        "ALTER TABLE pay RENAME COLUMN gross TO brutto",
+        "ALTER TABLE pay RENAME COLUMN brutto TO gross",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn an_expression_that_takes_its_time_does_not_cost_the_stream() {
+    let settings = "wal_sender_timeout = '2s'\n".to_owned();
+    let spec = Spec { settings, ..Spec::default() };
+    let (source, destination) = tokio::join!(Cluster::start(spec), Cluster::destination());
+    source
+        .exec(
+            "CREATE FUNCTION slow(n int) RETURNS int LANGUAGE plpgsql STABLE AS $$
+             BEGIN IF n = 100 THEN PERFORM pg_sleep(5); END IF; RETURN n * 8 / 10; END $$",
+        )
+        .await;
+    source.exec(PAY).await;
+    source.exec("DELETE FROM pay WHERE gross = 100").await;
+    let section = SECTION.replace("gross * 8 / 10", "slow(gross)");
+    let mut agent = Agent::between(&source, &destination).section(&section);
+    agent.start_and_stream().await;
+    source.exec("INSERT INTO pay VALUES (10, 100, 1)").await;
+    agent.caught_up().await;
+    assert_pair(&source, &destination, pay()).await;
+    let reconnects = agent.metric("sync_agent_reconnects_total", &["side=\"source\""]).await;
+    assert_eq!(reconnects, Some(0.0), "{}", agent.log());
+}
+
+#[tokio::test]
+async fn a_null_that_the_destination_does_not_take_holds() {
+    let (source, destination) = pair().await;
+    source.exec(PAY).await;
+    destination.exec("CREATE TABLE pay (id int PRIMARY KEY, net int NOT NULL, age int)").await;
+    let mut agent = Agent::between(&source, &destination).section(SECTION);
+    agent.start_and_stream().await;
+    source.exec("INSERT INTO pay VALUES (6, NULL, 6), (7, 700, 7)").await;
+    let line = held(&mut agent, "E_CONFLICT").await;
+    assert!(line.contains("public.pay") && line.contains("net"), "{line}");
+    assert_eq!(destination.scalar("SELECT count(*) FROM pay").await, "5");
+    destination.exec("ALTER TABLE pay ALTER net DROP NOT NULL").await;
+    agent.caught_up().await;
+    assert_pair(&source, &destination, pay()).await;
+}
+
+#[tokio::test]
+async fn a_filter_that_changes_asks_for_a_resync() {
+    let (source, destination) = pair().await;
+    source.exec(PAY).await;
+    let filtered =
+        |condition: &str| format!("[[table]]\nname = \"public.pay\"\nwhere = \"{condition}\"\n");
+    let mut agent = Agent::between(&source, &destination).section(&filtered("id > 2"));
+    agent.start_and_stream().await;
+    assert_eq!(agent.terminate().await, Some(0));
+    agent.clear_sections();
+    let mut agent = agent.section(&filtered("id < 4"));
+    let refused = agent.verb(&["run", "--until", "caught-up"]).await;
+    assert_eq!(refused.code, 3, "{}", refused.stderr);
+    assert!(refused.stderr.contains("where"), "{}", refused.stderr);
+    let resync = agent.verb(&["resync", "--table", "public.pay", "--yes"]).await;
+    assert_eq!(resync.code, 0, "{}", resync.stderr);
+    agent.start_and_stream().await;
+    source.exec("UPDATE pay SET age = age + 1; INSERT INTO pay VALUES (0, 0, 0), (9, 9, 9)").await;
+    agent.caught_up().await;
+    let pair = Pair::renamed("(SELECT * FROM pay WHERE id < 4) AS pay", "pay");
+    assert_pair(&source, &destination, pair.columns("id, gross, age", "id, gross, age")).await;
+}
