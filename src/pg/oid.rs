@@ -52,6 +52,10 @@ pub const NAME_BYTES_MAX: i32 = 63;
 /// (`regproc` … `regdatabase`).
 const REG_TYPES: [Oid; 12] = [24, 2202, 2203, 2204, 2205, 2206, 3734, 3769, 4089, 4096, 4191, 8326];
 
+/// Arrays of them.
+const REG_ARRAYS: [Oid; 12] =
+    [1008, 2207, 2208, 2209, 2210, 2211, 3735, 3770, 4090, 4097, 4192, 8327];
+
 /// `int2vector`, `oidvector`, `tsquery`: the server does not take its own binary form of an empty one.
 const NEVER_EMPTY_IN_BINARY: [Oid; 3] = [22, 30, 3615];
 
@@ -113,6 +117,11 @@ pub fn built_in_name(oid: Oid) -> Option<&'static str> {
         UUID => "uuid",
         _ => return None,
     })
+}
+
+/// Whether a value's text names an object, with its schema or without one as the search path has it.
+pub fn is_named(oid: Oid) -> bool {
+    REG_TYPES.contains(&oid) || REG_ARRAYS.contains(&oid)
 }
 
 /// Whether values of this type must travel as text, though the server has a binary form of them.

@@ -339,6 +339,7 @@ impl Planner {
             known_columns: record.map(|record| record.known_columns.as_slice()),
             answer: &|question| self.answer(question),
             filters_copy_only: self.filters_copy_only,
+            has_text_only: source_info.columns.iter().any(|column| !column.has_binary),
             unique_keys,
         })
     }

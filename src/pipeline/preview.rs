@@ -168,7 +168,7 @@ async fn one(
         options.limit
     );
     let read = read(session, info, &sql, select.len()).await?;
-    let filtered = filtered(session, info, transform.copy_filter()).await?;
+    let filtered = filtered(session, info, transform.filter()).await?;
     let (mut sources, mut gathered) = (Vec::new(), Vec::new());
     for mut values in read {
         sources.push(values.split_off(columns.len() + input_count));

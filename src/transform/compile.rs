@@ -49,6 +49,9 @@ pub struct PlanInput<'a> {
     pub answer: &'a dyn Fn(&Question) -> Option<Result<Answer, Unusable>>,
     /// No stream follows the copy: `where` runs at the source, where it may see every column.
     pub filters_copy_only: bool,
+    /// Some of the table's values travel as text alone. It may name objects (regclass), and does so by the
+    /// search path.
+    pub has_text_only: bool,
     /// What is unique at the source or at the destination; the table's key need not be among them.
     pub unique_keys: &'a [UniqueKey],
 }
@@ -353,12 +356,24 @@ impl<'a> Compiler<'a> {
         let hidden_key: Vec<usize> = source.key.iter().copied().filter(is_made).collect();
         let shape = shape(&source, &outputs);
         let mut program = self.program;
-        if self.input.filters_copy_only {
+        // Where the copy has it in its SELECT nothing else is asked about it.
+        if self.input.filters_copy_only && !self.input.has_text_only {
             program.filter = None;
         }
         let program = (!program.is_empty()).then(|| Arc::new(program));
         let filter = self.input.settings.and_then(|settings| settings.filter.clone());
-        TransformPlan { source, table, outputs, shape, hidden_key, filter, program, apart }
+        let copies_apart = self.input.has_text_only;
+        TransformPlan {
+            source,
+            table,
+            outputs,
+            shape,
+            hidden_key,
+            filter,
+            program,
+            apart,
+            copies_apart,
+        }
     }
 
     fn settings_of(&self, column: &str) -> Option<&'a ColumnSettings> {

@@ -11,7 +11,7 @@ use super::compile::is_at_source;
 use super::constant::Constant;
 use super::error::TransformError;
 use super::plan::{Action, Output, TransformPlan};
-use super::program::{Inputs, Outcome};
+use super::program::{Inputs, Outcome, Program};
 use super::text_form::TextForm;
 use super::value_step;
 use crate::model::row::Value;
@@ -40,8 +40,8 @@ impl TransformPlan {
         self.outputs.iter().zip(&self.table.columns).map(column).collect()
     }
 
-    /// What is selected behind the columns, because expressions read it in another form than the source
-    /// has it: then all of them are computed apart ([`TransformPlan::copy_inputs`]).
+    /// What is selected behind the columns for expressions that are computed apart
+    /// ([`TransformPlan::copy_inputs`]).
     pub fn copy_input_columns(&self) -> Vec<String> {
         let inputs = self.program.iter().filter(|_| self.copy_computes());
         let inputs = inputs.flat_map(|program| &program.inputs);
@@ -50,11 +50,16 @@ impl TransformPlan {
 
     /// Whether an expression stands in the SELECT, where its names have to be found.
     pub fn copy_has_expressions(&self) -> bool {
-        self.filter.is_some() || self.program.is_some() && !self.copy_computes()
+        self.copy_filter().is_some() || self.program.is_some() && !self.copy_computes()
     }
 
-    /// The condition on the rows that are read.
+    /// The condition on the rows that are read; none where it is computed apart.
     pub fn copy_filter(&self) -> Option<&str> {
+        self.filter().filter(|_| !self.copies_apart)
+    }
+
+    /// The condition on the source's rows.
+    pub fn filter(&self) -> Option<&str> {
         self.filter.as_deref()
     }
 
@@ -90,10 +95,13 @@ impl TransformPlan {
         }
     }
 
-    /// Whether expressions are computed apart from the SELECT: one reads what the agent makes.
+    /// Whether expressions are computed apart from the SELECT: one reads what the agent makes, or the search
+    /// path that finds their names would leave its mark on values.
     pub fn copy_computes(&self) -> bool {
+        let reads_made =
+            |program: &Program| !program.columns.iter().all(|e| is_at_source(program, e));
         let program = self.program.as_ref();
-        program.is_some_and(|program| !program.columns.iter().all(|e| is_at_source(program, e)))
+        program.is_some_and(|program| self.copies_apart || reads_made(program))
     }
 
     /// Whether the copy's rows have to go through [`TransformPlan::copy_value`]; where not, its bytes
@@ -113,6 +121,7 @@ impl TransformPlan {
         let computed = self.outputs.iter().filter(|output| output.computed.is_some());
         let inputs = self.program.iter().flat_map(|program| &program.inputs);
         self.outputs.iter().any(is_parsed)
+            || self.copies_apart && self.program.is_some()
             || self.copy_computes()
                 && (computed.into_iter().any(|output| output.action.reads_text())
                     || inputs.into_iter().any(|input| input.action.reads_text()))

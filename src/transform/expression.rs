@@ -52,6 +52,10 @@ pub enum Unusable {
     Volatile,
     #[error("the condition has type {0}, and must be boolean")]
     NotBoolean(String),
+    #[error(
+        "the expression has type {0}, whose text depends on the search path: cast it to oid, or to text"
+    )]
+    Named(String),
     #[error("the expression has type {0}, which no column has")]
     NoColumnType(String),
 }

@@ -35,6 +35,8 @@ pub struct TransformPlan {
     pub(super) program: Option<Arc<Program>>,
     /// What tells its rows from those of other source tables in the destination's.
     pub(super) apart: Option<Apart>,
+    /// No expression may stand in the copy's SELECT, whose search path also shapes the text of values.
+    pub(super) copies_apart: bool,
 }
 
 /// Where one destination column comes from.
@@ -225,6 +227,9 @@ impl TransformPlan {
                 "an expression reads column \"{name}\" as its steps leave it, and they read text"
             )
         }));
+        if self.copies_apart && self.program.is_some() {
+            reasons.push("expressions read values of a type that has no binary form".to_owned());
+        }
         reasons
     }
 

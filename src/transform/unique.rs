@@ -154,6 +154,7 @@ mod tests {
             unique_keys: keys,
             answer: &|_| None,
             filters_copy_only: false,
+            has_text_only: false,
         });
         plan.map_err(|errors| {
             let step = |refusal: Refusal| match refusal {

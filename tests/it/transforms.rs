@@ -5,6 +5,7 @@ mod expressions;
 mod filters;
 mod leaks;
 mod merged;
+mod named;
 mod on_delete;
 mod refused;
 mod steps;

@@ -1,8 +1,9 @@
 //! Rows of a copy through a table's transform: COPY frames in, COPY data out.
 //!
 //! Expressions are part of the SELECT, and their values come with the rows. Where one reads a column in
-//! its masked form, which only the agent makes, the rows are gathered and the source is asked for many at
-//! once ([`crate::pipeline::expressions`]).
+//! its masked form, which only the agent makes, or where the table's values would come in another form
+//! beside expressions ([`crate::transform::TransformPlan::copy_computes`]), the rows are gathered and the source is asked for
+//! many at once ([`crate::pipeline::expressions`]); a row that its filter leaves out ends here.
 
 use bytes::{Bytes, BytesMut};
 
@@ -38,6 +39,7 @@ pub(super) struct Transformer<'a> {
     calculator: Option<&'a Calculator>,
     gathered: Vec<(Vec<Value>, Inputs)>,
     gathered_bytes: usize,
+    filtered_count: u64,
 }
 
 impl<'a> Transformer<'a> {
@@ -51,7 +53,15 @@ impl<'a> Transformer<'a> {
             Reader::Text(TextReader::new(job.outputs.len() + input_count))
         };
         let calculator = job.transform.copy_computes().then_some(calculator);
-        Transformer { job, reader, out, calculator, gathered: Vec::new(), gathered_bytes: 0 }
+        Transformer {
+            job,
+            reader,
+            out,
+            calculator,
+            gathered: Vec::new(),
+            gathered_bytes: 0,
+            filtered_count: 0,
+        }
     }
 
     pub(super) async fn pass(
@@ -133,6 +143,10 @@ impl<'a> Transformer<'a> {
             ComputeError::Pipeline(error) => error,
         })?;
         for ((mut values, _), outcome) in gathered.into_iter().zip(outcomes) {
+            if !outcome.passes {
+                self.filtered_count += 1;
+                continue;
+            }
             for (value, &index) in values.iter_mut().zip(&self.job.outputs) {
                 let computed = transform.copy_computed(index, &outcome, self.job.is_binary);
                 if let Some(computed) = computed.map_err(|error| self.data_error(&error))? {
@@ -171,7 +185,8 @@ impl<'a> Transformer<'a> {
         sent.map_err(PipelineError::wire(Side::Destination, "loading a table"))
     }
 
-    pub(super) async fn finish(mut self, copy_in: &mut CopyIn<'_>) -> Result<(), PipelineError> {
+    /// How many rows the table's filter has left out here.
+    pub(super) async fn finish(mut self, copy_in: &mut CopyIn<'_>) -> Result<u64, PipelineError> {
         self.compute(copy_in).await?;
         let finished = match &self.reader {
             Reader::Binary(reader) => reader.finish(),
@@ -181,7 +196,8 @@ impl<'a> Transformer<'a> {
         if self.job.is_binary {
             self.out.extend_from_slice(copy_format::TRAILER);
         }
-        self.send(copy_in).await
+        self.send(copy_in).await?;
+        Ok(self.filtered_count)
     }
 
     fn data_error(&self, error: &dyn std::fmt::Display) -> PipelineError {

@@ -320,11 +320,13 @@ pub(super) async fn pump(
         shown_count += rows;
         board.snapshot_progress(name, rows, bytes);
     }
-    if let Some(transformer) = transformer {
-        transformer.finish(copy_in).await?;
-    }
-    let row_count = copy_out.row_count().unwrap_or(shown_count);
-    board.snapshot_progress(name, row_count.saturating_sub(shown_count), 0);
+    let filtered_count = match transformer {
+        Some(transformer) => transformer.finish(copy_in).await?,
+        None => 0,
+    };
+    let read_count = copy_out.row_count().unwrap_or(shown_count);
+    board.snapshot_progress(name, read_count.saturating_sub(shown_count), 0);
+    let row_count = read_count.saturating_sub(filtered_count);
     Ok(Copied { row_count, byte_count, file: 0, overwritten_count: 0, suppressed_count: 0 })
 }
 

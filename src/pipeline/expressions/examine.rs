@@ -87,6 +87,9 @@ impl Examination<'_> {
         if self.question.purpose == Purpose::Filter && result.type_oid != oid::BOOL {
             return Err(Unusable::NotBoolean(result.type_name).into());
         }
+        if oid::is_named(result.type_oid) {
+            return Err(Unusable::Named(result.type_name).into());
+        }
         Ok(Answer { inputs, result })
     }
 

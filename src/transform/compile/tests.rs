@@ -48,6 +48,7 @@ fn compile_known(
         known_columns,
         answer: &|_| None,
         filters_copy_only: false,
+        has_text_only: false,
         unique_keys: &[],
     })
 }
@@ -80,6 +81,7 @@ fn without_settings_only_the_name_changes() {
         known_columns: None,
         answer: &|_| None,
         filters_copy_only: false,
+        has_text_only: false,
         unique_keys: &[],
     })
     .expect("compiles");

@@ -43,6 +43,7 @@ fn plan(columns: Vec<ColumnSettings>) -> TransformPlan {
         known_columns: None,
         answer: &|_| None,
         filters_copy_only: false,
+        has_text_only: false,
         unique_keys: &[],
     })
     .expect("compiles")

@@ -77,6 +77,7 @@ async fn check(
         unique_keys: &[],
         answer: &|_| None,
         filters_copy_only: true,
+        has_text_only: false,
     });
     let transform = match transform {
         Ok(transform) => transform,
