@@ -82,6 +82,9 @@ pub enum PipelineError {
     /// The session that keeps the copy's snapshot has ended: what is not copied needs a new one.
     #[error("the copy's snapshot is gone: the source session that held it has ended")]
     SnapshotGone,
+    /// Fewer or more rows than were sent to be computed.
+    #[error("the source computed expressions for {expected} rows and answered with {found}")]
+    Answer { found: usize, expected: usize },
     /// Bytes leave and nothing comes back.
     #[error(
         "the {} does not answer although the connection stands; it counts as gone",

@@ -78,6 +78,7 @@ pub fn judge(error: &PipelineError, was_connected: bool) -> Verdict {
         PipelineError::QueryResult { .. } => verdict(Code::E_DATA, Hold),
         PipelineError::Rewritten { .. }
         | PipelineError::SnapshotGone
+        | PipelineError::Answer { .. }
         | PipelineError::Silent { .. } => PASSING,
         PipelineError::Held { .. } => verdict(Code::E_FENCED, Retry),
         PipelineError::TaskEnded { .. } | PipelineError::TaskFailed { .. } => {

@@ -25,7 +25,8 @@ use crate::model::row::{Row, Value};
 use crate::model::table::{Table, TableId};
 use crate::pg::client::Client;
 use crate::pg::ident::identifier;
-use crate::pipeline::expressions::Calculator;
+use crate::pipeline::error::PipelineError;
+use crate::pipeline::expressions::{Calculator, ComputeError};
 use crate::pipeline::visible::become_visible;
 use crate::transform::{TransformError, TransformPlan};
 
@@ -112,15 +113,24 @@ impl Reread for Rereader {
             let mut made = plan.row(asked).map_err(refused)?;
             if let Some(program) = plan.program().filter(|_| plan.lacks_computed(row)) {
                 let computed = self.calculator.compute(program, &[&inputs], is_binary).await;
-                let outcome =
-                    computed.map_err(|error| RereadError::Value(error.to_string()))?.pop();
-                made = plan.fill(made, Some(inputs), outcome).map_err(refused)?;
+                // One row, one outcome.
+                let outcome = computed.map_err(uncomputed)?.remove(0);
+                made = plan.fill(made, inputs, outcome).map_err(refused)?;
             }
             let mut whole = row.clone();
             whole.fill_unchanged_from(&made);
             Ok(Some(whole))
         }
         .boxed()
+    }
+}
+
+/// A row that is refused is another thing than a server that does not answer.
+fn uncomputed(error: ComputeError) -> RereadError {
+    match error {
+        ComputeError::Row { message, .. } => RereadError::Value(message),
+        ComputeError::Pipeline(PipelineError::Query { source, .. }) => RereadError::Source(source),
+        ComputeError::Pipeline(error) => RereadError::Unasked(error.chain()),
     }
 }
 

@@ -169,7 +169,8 @@ fn side(error: &PipelineError) -> Side {
         | PipelineError::Silent { side } => *side,
         PipelineError::Slot(_)
         | PipelineError::PublicationGone { .. }
-        | PipelineError::SnapshotGone => Side::Source,
+        | PipelineError::SnapshotGone
+        | PipelineError::Answer { .. } => Side::Source,
         PipelineError::Copy { source, .. } => side(source),
         PipelineError::Connect(error) if error.side() == Side::Source.label() => Side::Source,
         _ => Side::Destination,

@@ -181,4 +181,6 @@ pub enum TransformError {
          characters that its type has room for", table.sql()
     )]
     TooLong { table: QualifiedName, column: String, characters: usize },
+    #[error("row of table {} has expressions that nobody computed", table.sql())]
+    Uncomputed { table: QualifiedName },
 }

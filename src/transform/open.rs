@@ -102,29 +102,40 @@ impl TransformPlan {
         mut outcomes: impl Iterator<Item = Outcome>,
     ) -> Result<Option<RowChange>, TransformError> {
         let OpenChange { change, new: new_inputs, old: old_inputs } = open;
-        let new_outcome = new_inputs.as_ref().and_then(|_| outcomes.next());
-        let old_outcome = old_inputs.as_ref().and_then(|_| outcomes.next());
-        let passes = |outcome: &Option<Outcome>| outcome.as_ref().is_none_or(|o| o.passes);
-        let (new_passes, old_passes) = (passes(&new_outcome), passes(&old_outcome));
-        let finish = |row: Row, inputs, outcome| self.fill(row, inputs, outcome);
+        let mut computed = |inputs: Option<Inputs>| {
+            let Some(inputs) = inputs else { return Ok(None) };
+            match outcomes.next() {
+                Some(outcome) => Ok(Some((inputs, outcome))),
+                None => Err(TransformError::Uncomputed { table: self.source.name.clone() }),
+            }
+        };
+        let (new_computed, old_computed) = (computed(new_inputs)?, computed(old_inputs)?);
+        let passes = |computed: &Option<(Inputs, Outcome)>| {
+            computed.as_ref().is_none_or(|(_, outcome)| outcome.passes)
+        };
+        let (new_passes, old_passes) = (passes(&new_computed), passes(&old_computed));
+        let finish = |row: Row, computed: Option<(Inputs, Outcome)>| match computed {
+            Some((inputs, outcome)) => self.fill(row, inputs, outcome),
+            None => Ok(row),
+        };
         let finish_old = |old: OldRow| match old {
-            OldRow::Full(row) => finish(row, old_inputs, old_outcome).map(OldRow::Full),
+            OldRow::Full(row) => finish(row, old_computed).map(OldRow::Full),
             identity @ OldRow::Identity(_) => Ok(identity),
         };
         Ok(match change {
             RowChange::Insert { new } if new_passes => {
-                Some(RowChange::Insert { new: finish(new, new_inputs, new_outcome)? })
+                Some(RowChange::Insert { new: finish(new, new_computed)? })
             }
             RowChange::Insert { .. } => None,
             RowChange::Update { old: Some(OldRow::Full(_)), .. } if !new_passes && !old_passes => {
                 None
             }
             RowChange::Update { old: Some(OldRow::Full(_)), new } if !old_passes => {
-                Some(RowChange::Insert { new: finish(new, new_inputs, new_outcome)? })
+                Some(RowChange::Insert { new: finish(new, new_computed)? })
             }
             RowChange::Update { old, new } if new_passes => Some(RowChange::Update {
                 old: old.map(finish_old).transpose()?,
-                new: finish(new, new_inputs, new_outcome)?,
+                new: finish(new, new_computed)?,
             }),
             RowChange::Update { old: Some(old), .. } => {
                 Some(RowChange::Delete { old: finish_old(old)? })
@@ -143,13 +154,10 @@ impl TransformPlan {
     pub fn fill(
         &self,
         mut row: Row,
-        inputs: Option<Inputs>,
-        outcome: Option<Outcome>,
+        Inputs(inputs): Inputs,
+        outcome: Outcome,
     ) -> Result<Row, TransformError> {
-        let (Some(Inputs(inputs)), Some(outcome), Some(program)) = (inputs, outcome, &self.program)
-        else {
-            return Ok(row);
-        };
+        let Some(program) = &self.program else { return Ok(row) };
         let is_binary = outcome.values.iter().any(|value| matches!(value, Value::Binary(_)));
         let mut values: Vec<Value> = outcome.values;
         for (index, output) in self.outputs.iter().enumerate() {

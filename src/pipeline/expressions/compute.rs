@@ -46,12 +46,20 @@ impl Calculator {
         let size = program.rows_max();
         let parts = rows.chunks(size).map(|rows| session.compute(program, rows, is_binary));
         match try_join_all(parts).await {
-            Ok(parts) => Ok(parts.into_iter().flatten().collect()),
+            Ok(parts) => whole(parts.into_iter().flatten().collect(), rows.len()),
             Err(error) if is_about_rows(&error) => {
                 Err(session.first_refused(program, rows, is_binary, error).await)
             }
             Err(error) => Err(computing(error).into()),
         }
+    }
+}
+
+/// One outcome a row, or none at all: what has no outcome must not count as one that passes.
+fn whole(outcomes: Vec<Outcome>, row_count: usize) -> Result<Vec<Outcome>, ComputeError> {
+    match outcomes.len() == row_count {
+        true => Ok(outcomes),
+        false => Err(PipelineError::Answer { found: outcomes.len(), expected: row_count }.into()),
     }
 }
 

@@ -134,7 +134,9 @@ impl Intake {
             }
             match event {
                 Waiting::Open { table, change, held_bytes, begun } => {
-                    let outcomes = outcomes.next().unwrap_or_default().into_iter();
+                    let outcomes =
+                        outcomes.next().ok_or(PipelineError::Answer { found: 0, expected: 1 })?;
+                    let outcomes = outcomes.into_iter();
                     if let Some((change, policy)) = table.settle(change, outcomes, begun)? {
                         self.batcher.push_holding(change, policy, held_bytes);
                     }
