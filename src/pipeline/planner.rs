@@ -3,30 +3,38 @@
 //! One planner serves the copy (descriptions from the source's catalog) and the tail (descriptions
 //! from RELATION messages): both get the same transform plan and the same target.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+mod answers;
+mod described;
+mod left_alone;
+mod mapped;
+mod refusals;
+mod transforms;
 
-use crate::apply::mapping::{Mapping, MappingError};
-use crate::apply::mark::MarkMisfit;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use answers::Answers;
+pub use described::describe;
+use described::knows;
+pub(super) use mapped::is_binary_compatible;
+pub use mapped::map;
+pub(super) use refusals::{NO_KEY_TO_MARK_BY, not_mapped};
+
+use crate::apply::mapping::Mapping;
 use crate::apply::target::{Circumstances, Target, TargetMark};
 use crate::checkpoint::tables::TableRecord;
-use crate::config::settings::{Apart, Settings, TableSettings};
+use crate::config::settings::Settings;
 use crate::model::finding::Side;
-use crate::model::table::{Column, Table, TableId};
-use crate::pg::catalog::{self, ColumnInfo, Generated, TableFilter, TableInfo};
+use crate::model::table::{Table, TableId};
+use crate::pg::catalog::{self, TableFilter, TableInfo};
 use crate::pg::client::Client;
 use crate::pg::ident::QualifiedName;
-use crate::pg::oid::{self, Oid};
 use crate::pipeline::chosen_key;
 use crate::pipeline::context::Context;
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::expressions::Calculator;
-use crate::pipeline::made_fit;
 use crate::pipeline::reread::Equalities;
-use crate::pipeline::unique_keys::unique_keys;
-use crate::transform::{
-    Answer, PlanError, PlanInput, Purpose, Question, TransformPlan, TypeFacts, UniqueKey, Unusable,
-};
+use crate::transform::TransformPlan;
 
 /// A planned table.
 #[derive(Debug)]
@@ -61,9 +69,7 @@ pub struct Planner {
     source_tables: HashMap<TableId, TableInfo>,
     records: HashMap<QualifiedName, TableRecord>,
     keeps_order: bool,
-    calculator: Calculator,
-    /// What the server says of the expressions of the tables looked at so far.
-    answers: Mutex<HashMap<Question, Result<Answer, Unusable>>>,
+    answers: Answers,
     filters_copy_only: bool,
 }
 
@@ -79,8 +85,7 @@ impl Planner {
         let (source, destination) = (Arc::clone(source), Arc::clone(destination));
         Planner {
             settings: Arc::clone(&context.settings),
-            calculator: context.calculator.clone(),
-            answers: Mutex::default(),
+            answers: Answers::new(context.calculator.clone()),
             filters_copy_only: false,
             source,
             destination,
@@ -91,7 +96,7 @@ impl Planner {
     }
 
     pub fn calculator(&self) -> &Calculator {
-        &self.calculator
+        self.answers.calculator()
     }
 
     pub fn settings(&self) -> &Settings {
@@ -107,29 +112,6 @@ impl Planner {
         self.source_tables =
             tables.iter().map(|table| (TableId(table.oid), table.clone())).collect();
         self.examine(tables).await
-    }
-
-    /// Has the server look at the tables' expressions: their transforms cannot be made before.
-    pub async fn examine(&self, tables: &[TableInfo]) -> Result<(), PipelineError> {
-        for info in tables {
-            self.examine_described(&Arc::new(describe(info)), info).await?;
-        }
-        Ok(())
-    }
-
-    async fn examine_described(
-        &self,
-        table: &Arc<Table>,
-        source_info: &TableInfo,
-    ) -> Result<(), PipelineError> {
-        let settings = self.settings.table(&table.name);
-        if !settings.is_some_and(TableSettings::has_expressions) {
-            return Ok(());
-        }
-        let questions = self.with_input(table, source_info, None, &[], TransformPlan::questions);
-        let answers = self.calculator.examine(&questions).await?;
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner).extend(answers);
-        Ok(())
     }
 
     /// The selected tables.
@@ -178,7 +160,7 @@ impl Planner {
         let plan = |table: &TableInfo| {
             let name = self.settings.destination_name(&table.name);
             let destination = destinations.get(&name).cloned();
-            let destination = destination.ok_or_else(|| missing(&table.name, &name))?;
+            let destination = destination.ok_or_else(|| refusals::missing(&table.name, &name))?;
             self.plan(&Arc::new(describe(table)), table, destination)
         };
         Ok(tables.iter().map(plan).collect())
@@ -216,15 +198,14 @@ impl Planner {
         }
         let source = self.source_tables[&table.id].clone();
         if let Some(misfit) = chosen_key::misfit(self.settings.table(&table.name), table) {
-            let remedy = format!("ALTER TABLE {} REPLICA IDENTITY FULL", table.name.sql());
-            let resync = format!("sync-agent resync --table {}", table.name.argument());
-            let message = format!("{misfit}; do at the source: {remedy}; then: {resync}");
-            return Err(PipelineError::Schema { table: table.name.clone(), message, lsn: None });
+            return Err(refusals::chosen_key_misfit(&table.name, &misfit));
         }
         let destination = self.destinations_of(std::slice::from_ref(&table.name)).await?;
         let name = self.settings.destination_name(&table.name);
-        let destination =
-            destination.into_values().next().ok_or_else(|| missing(&table.name, &name))?;
+        let destination = destination
+            .into_values()
+            .next()
+            .ok_or_else(|| refusals::missing(&table.name, &name))?;
         self.examine_described(table, &source).await?;
         let transform = self.transform(table, &source, Some(&destination))?;
         Ok(Some(Outline { source, destination, transform }))
@@ -280,10 +261,9 @@ impl Planner {
         destination: TableInfo,
     ) -> Result<TablePlan, PipelineError> {
         let mapping = map(&transform, source_info, &destination)
-            .map_err(|errors| schema_error(table, &errors))?;
+            .map_err(|errors| not_mapped(table, &errors))?;
         if transform.mark().is_some() && !transform.table().has_key() {
-            let message = format!("deleted rows cannot be marked: {NO_KEY_TO_MARK_BY}");
-            return Err(PipelineError::Schema { table: table.clone(), message, lsn: None });
+            return Err(refusals::no_key_to_mark_by(table));
         }
         let is_values_binary = is_binary_compatible(&transform, &mapping);
         let circumstances = Circumstances {
@@ -311,277 +291,4 @@ impl Planner {
                 .collect(),
         })
     }
-
-    /// What a plan is compiled from.
-    fn with_input<T>(
-        &self,
-        table: &Arc<Table>,
-        source_info: &TableInfo,
-        destination: Option<&TableInfo>,
-        unique_keys: &[UniqueKey],
-        compile: impl FnOnce(PlanInput<'_>) -> T,
-    ) -> T {
-        let type_info = |oid: Oid| type_facts(&source_info.columns, oid);
-        let destination_type = |column: &str| match destination {
-            Some(destination) => destination.column(column).map(|column| column.type_oid),
-            None => Some(oid::TEXT),
-        };
-        let name = self.settings.destination_name(&table.name);
-        let record = self.records.get(&table.name);
-        let settings = self.settings.table(&table.name);
-        let alone = destination.and_then(|there| left_alone(settings?, table, there));
-        compile(PlanInput {
-            settings: alone.as_ref().or(settings),
-            destination: &name,
-            table,
-            type_info: &type_info,
-            destination_type: &destination_type,
-            known_columns: record.map(|record| record.known_columns.as_slice()),
-            answer: &|question| self.answer(question),
-            filters_copy_only: self.filters_copy_only,
-            has_text_only: source_info.columns.iter().any(|column| !column.has_binary),
-            unique_keys,
-        })
-    }
-
-    /// The transform of a table that the destination has, or that will be created there.
-    pub fn transform(
-        &self,
-        table: &Arc<Table>,
-        source_info: &TableInfo,
-        destination: Option<&TableInfo>,
-    ) -> Result<TransformPlan, PipelineError> {
-        let keys = unique_keys(self.settings.table(&table.name), source_info, destination);
-        self.transform_with(table, source_info, destination, &keys)
-    }
-
-    /// The same where the destination's table and its keys are judged elsewhere.
-    pub fn transform_unjudged(
-        &self,
-        table: &Arc<Table>,
-        source_info: &TableInfo,
-    ) -> Result<TransformPlan, PipelineError> {
-        let settings = self.settings.table(&table.name);
-        let mut keys = unique_keys(settings, source_info, None);
-        keys.iter_mut().for_each(|key| key.is_kept = false);
-        self.transform_with(table, source_info, None, &keys)
-    }
-
-    fn transform_with(
-        &self,
-        table: &Arc<Table>,
-        source_info: &TableInfo,
-        destination: Option<&TableInfo>,
-        unique_keys: &[UniqueKey],
-    ) -> Result<TransformPlan, PipelineError> {
-        let compiled =
-            self.with_input(table, source_info, destination, unique_keys, TransformPlan::compile);
-        compiled.map_err(|errors| {
-            let is_schema = errors.iter().any(|error| error.is_schema_change());
-            let described = |error: &PlanError| format!("{error}. {}", error.hint());
-            if is_schema {
-                let message = join(errors.iter().map(described));
-                return PipelineError::Schema { table: table.name.clone(), message, lsn: None };
-            }
-            let settings = &self.settings;
-            let index = settings.tables.iter().position(|entry| entry.name == table.name);
-            let placed = |error: &PlanError| match index {
-                Some(index) => {
-                    let place = match () {
-                        () if error.is_of_the_key() => settings.places.table_key(index),
-                        () if error.is_of_the_filter() => settings.places.table_filter(index),
-                        () if error.is_of_the_mark() => settings.places.table_on_delete(index),
-                        () => settings.places.column(index, &error.column),
-                    };
-                    format!("{place}: {}", described(error))
-                }
-                None => described(error),
-            };
-            let lines: Vec<String> = errors.iter().map(placed).collect();
-            PipelineError::Config { message: lines.join("\n") }
-        })
-    }
-}
-
-impl Planner {
-    /// The columns that a table's filter reads; none where it has no filter, or none that can be used.
-    pub async fn filter_inputs(
-        &self,
-        info: &TableInfo,
-    ) -> Result<Option<Vec<String>>, PipelineError> {
-        let table = Arc::new(describe(info));
-        self.examine_described(&table, info).await?;
-        let questions = self.with_input(&table, info, None, &[], TransformPlan::questions);
-        let filter = questions.iter().find(|question| question.purpose == Purpose::Filter);
-        let answer = filter.and_then(|question| self.answer(question));
-        Ok(answer.and_then(Result::ok).map(|answer| answer.inputs))
-    }
-
-    fn answer(&self, question: &Question) -> Option<Result<Answer, Unusable>> {
-        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        answers.get(question).cloned()
-    }
-}
-
-/// Why `on_delete = "mark:…"` is refused of a table.
-pub const NO_KEY_TO_MARK_BY: &str = "no columns identify a row of the source's table, and of several equal ones one would be marked that another row stands for; give it a primary key, or set on_delete to \"keep\"";
-
-/// The settings of a table whose destination's key has one of its constants in front: other tables have rows
-/// there, which are not of this pipeline, or not any more.
-fn left_alone(
-    settings: &TableSettings,
-    table: &Table,
-    destination: &TableInfo,
-) -> Option<TableSettings> {
-    if settings.apart.is_some() || !table.has_key() && settings.key.is_none() {
-        return None;
-    }
-    let renamed = |name: &str| {
-        let column = settings.columns.iter().find(|column| column.name == name);
-        column.and_then(|column| column.rename.clone()).unwrap_or_else(|| name.to_owned())
-    };
-    let key: BTreeSet<String> = match &settings.key {
-        Some(key) => key.iter().map(|name| renamed(name)).collect(),
-        None => table.key_columns().map(|column| renamed(&column.name)).collect(),
-    };
-    let has_unique = |wanted: &BTreeSet<String>| {
-        let mut indexes = destination.indexes.iter().filter(|index| index.is_unique);
-        indexes.any(|index| index.columns.iter().cloned().collect::<BTreeSet<_>>() == *wanted)
-    };
-    if has_unique(&key) {
-        return None;
-    }
-    let is_it = |apart: &Apart| {
-        let mut wanted = key.clone();
-        table.column_index(&apart.column).is_none()
-            && wanted.insert(apart.column.clone())
-            && has_unique(&wanted)
-    };
-    let apart = Apart::candidates(&settings.columns).find(is_it)?;
-    Some(TableSettings { apart: Some(apart), ..settings.clone() })
-}
-
-fn missing(source: &QualifiedName, destination: &QualifiedName) -> PipelineError {
-    PipelineError::Schema {
-        table: source.clone(),
-        message: format!(
-            "its destination table {} does not exist; create it there, then copy it again: sync-agent resync --table {source}",
-            destination.sql()
-        ),
-        lsn: None,
-    }
-}
-
-fn join(parts: impl Iterator<Item = String>) -> String {
-    parts.collect::<Vec<_>>().join("; ")
-}
-
-pub fn schema_error(table: &QualifiedName, errors: &[MappingError]) -> PipelineError {
-    let described = |error: &MappingError| match error.remedy() {
-        Some(remedy) => format!("{error}; do at the destination: {remedy}"),
-        None => error.to_string(),
-    };
-    PipelineError::Schema {
-        table: table.clone(),
-        message: join(errors.iter().map(described)),
-        lsn: None,
-    }
-}
-
-/// The transform's output against the destination's table.
-pub fn map(
-    transform: &TransformPlan,
-    source: &TableInfo,
-    destination: &TableInfo,
-) -> Result<Mapping, Vec<MappingError>> {
-    // The catalog shows the present, the stream the past: a column that has another type by now is
-    // taken as text.
-    let described = |index| {
-        let Some(passed) = transform.passed_column(index) else {
-            return transform.computed_column(index);
-        };
-        source.column(&passed.name).filter(|column| column.type_oid == passed.type_oid)
-    };
-    let columns: Vec<Option<&ColumnInfo>> =
-        (0..transform.table().columns.len()).map(described).collect();
-    let mapped = Mapping::new(transform.table(), &columns, destination);
-    let mut errors = made_fit::misfits(transform, destination);
-    if let Some(mark) = transform.mark_name() {
-        errors.extend(MarkMisfit::of(destination, mark).map(MappingError::from));
-    }
-    if errors.is_empty() {
-        return mapped;
-    }
-    // A column that is marked has one reason only.
-    let is_mark = |error: &MappingError| match error {
-        MappingError::MissingColumn { column, .. } => {
-            Some(column.as_str()) == transform.mark_name()
-        }
-        _ => false,
-    };
-    let others = mapped.err().into_iter().flatten().filter(|error| !is_mark(error));
-    Err(others.chain(errors).collect())
-}
-
-/// Whether all values may be written in binary.
-pub(super) fn is_binary_compatible(transform: &TransformPlan, mapping: &Mapping) -> bool {
-    mapping.columns.iter().filter(|column| column.is_written()).all(|column| {
-        column.is_binary_compatible
-            || transform.mark().is_some_and(|mark| mark.index == column.value_index)
-            || transform.passed_column(column.value_index).is_none()
-                && transform.computed_column(column.value_index).is_none()
-                && transform.joins_binary(column.value_index, column.destination.type_oid)
-    })
-}
-
-/// Types that users made have a text form of their own choosing; until the catalog question for
-/// casts is asked, only those whose text is their output function's are known: enums, citext, and
-/// domains over these and over built-in types.
-fn type_facts(columns: &[ColumnInfo], oid: Oid) -> Option<TypeFacts> {
-    let is_it = |column: &&ColumnInfo| {
-        column.leaf.array_depth == 0 && (column.type_oid == oid || column.leaf.type_oid == oid)
-    };
-    let column = columns.iter().find(is_it)?;
-    let leaf = &column.leaf;
-    let facts =
-        TypeFacts { kind: leaf.kind, base_type: 0, base_modifier: -1, has_text_cast: false };
-    match leaf.kind {
-        _ if leaf.type_oid != oid => Some(TypeFacts {
-            kind: 'd',
-            base_type: leaf.type_oid,
-            base_modifier: leaf.type_modifier,
-            ..facts
-        }),
-        'e' => Some(facts),
-        'b' if leaf.name == "citext" => Some(TypeFacts { base_type: oid::TEXT, ..facts }),
-        _ => None,
-    }
-}
-
-/// Whether the catalog's description has every column of the stream's, with its type.
-fn knows(info: &TableInfo, table: &Table) -> bool {
-    info.name == table.name
-        && table.columns.iter().all(|column| {
-            info.column(&column.name).is_some_and(|known| {
-                known.type_oid == column.type_oid && known.type_modifier == column.type_modifier
-            })
-        })
-}
-
-/// The catalog's description in the stream's terms: generated columns are not replicated.
-pub fn describe(info: &TableInfo) -> Table {
-    let key_names = info.key_columns();
-    let columns: Vec<Column> = info
-        .columns
-        .iter()
-        .filter(|column| column.generated == Generated::No)
-        .map(|column| Column {
-            name: column.name.clone(),
-            type_oid: column.type_oid,
-            type_modifier: column.type_modifier,
-            is_identity: key_names.contains(&column.name),
-        })
-        .collect();
-    let key = (0..columns.len()).filter(|&index| columns[index].is_identity).collect();
-    Table { id: TableId(info.oid), name: info.name.clone(), identity: info.identity, columns, key }
 }

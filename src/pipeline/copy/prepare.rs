@@ -26,7 +26,7 @@ use crate::pipeline::context::Context;
 use crate::pipeline::drift::tables::know_leaves;
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::membership::Membership;
-use crate::pipeline::planner::{Planner, describe, map, schema_error};
+use crate::pipeline::planner::{Planner, describe, map, not_mapped};
 use crate::pipeline::structure_findings::lack_findings;
 use crate::snapshot::{Chunk, missing_chunks};
 use crate::structure::{PartitionStructure, Statement, Structure, TableRequest};
@@ -307,7 +307,7 @@ impl Preparation<'_> {
         let filling = filling.ok_or_else(|| filling::refused(&name))?;
         if let (Filling::Merge | Filling::Renew, Some(found)) = (filling, found) {
             let mapping = map(&transform, info, found);
-            let mapping = mapping.map_err(|errors| schema_error(&info.name, &errors))?;
+            let mapping = mapping.map_err(|errors| not_mapped(&info.name, &errors))?;
             match filling {
                 Filling::Renew => filling::require_renewable(&mapping)?,
                 _ => filling::require_arbiter(&mapping)?,
