@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use tokio_postgres::error::SqlState;
 
-use super::prepare::{Preparation, Step};
+use super::begin::of_table;
+use super::prepare::Preparation;
+use super::step::Step;
 use crate::apply::mapping::Mapping;
 use crate::apply::merge::mark_all;
 use crate::apply::preflight;
@@ -159,7 +161,7 @@ impl Preparation<'_> {
         let truncate = format!("TRUNCATE {}", names.join(", "));
         if steps.iter().any(|step| step.own_rows.is_some()) {
             let deleted = self.transaction(self.deletes(steps), steps).await;
-            return deleted.map_err(|error| super::prepare::of_table(first, error));
+            return deleted.map_err(|error| of_table(first, error));
         }
         let truncated = match self.transaction(std::iter::once(truncate), steps).await {
             Err(error) if error.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED) => {
@@ -167,7 +169,7 @@ impl Preparation<'_> {
             }
             other => other,
         };
-        truncated.map_err(|error| super::prepare::of_table(first, error))
+        truncated.map_err(|error| of_table(first, error))
     }
 
     /// Empties tables that another one, which keeps its rows, refers to: no TRUNCATE can. Where those
@@ -188,7 +190,7 @@ impl Preparation<'_> {
         let Some(mark) = mark_all(&plan.target) else { return Ok(()) };
         let statements = self.unchecked().into_iter().chain(std::iter::once(mark));
         let marked = self.transaction(statements, &[]).await;
-        marked.map_err(|error| super::prepare::of_table(step, error))
+        marked.map_err(|error| of_table(step, error))
     }
 
     /// Without the foreign keys' and other triggers, where our role may.

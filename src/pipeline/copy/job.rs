@@ -7,7 +7,7 @@ use super::CopyJob;
 use super::builds::{self, Built};
 use super::filling::Filling;
 use super::parts::Part;
-use super::prepare::Step;
+use super::step::Step;
 use crate::apply::merge::{mark_unstaged, merge_sql};
 use crate::apply::statement;
 use crate::apply::target::Target;

@@ -10,6 +10,7 @@
 //! **Invariant:** a table is recorded as being copied before its first row is written, and as copied
 //! only after its last; what a table recorded as being copied holds is ours to remove.
 
+mod begin;
 mod builds;
 pub mod create;
 mod filling;
@@ -21,6 +22,7 @@ mod prepare;
 pub mod query;
 mod resume;
 mod schedule;
+mod step;
 mod transformer;
 mod worker;
 
