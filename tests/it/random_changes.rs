@@ -1,21 +1,23 @@
 //! Random changes over random small tables leave the same rows everywhere: applied one transaction at a
-//! time, folded into one batch, and by the servers' own logical replication. `SYNC_AGENT_SEED` repeats
-//! the tables and the changes of a run.
+//! time, folded into one batch, and by the servers' own logical replication; and, with transforms at random,
+//! what the source's SQL says. `SYNC_AGENT_SEED` repeats the tables and the changes of a run.
 
 mod changes;
 mod tables;
+mod transforms;
 
 use tokio_postgres::Client;
 
 use crate::support::agent::Agent;
 use crate::support::cluster::{Cluster, Spec};
-use crate::support::compare::assert_same;
+use crate::support::compare::{assert_pair, assert_same};
 use crate::support::database::Database;
 use crate::support::hold::{GATE, Hold};
 use crate::support::random::Random;
 use crate::support::wait;
 use changes::transaction;
 use tables::{KINDS, Table};
+use transforms::Transformed;
 
 const TRANSACTIONS_A_ROUND: usize = 300;
 
@@ -56,16 +58,8 @@ impl Ways {
             source.port
         );
         built_in.exec(&subscribe).await;
-        let agent = |name: &str, rows| {
-            let database = destination.database(name);
-            let agent = Agent::between(&source, &database).named(name);
-            (database, agent.set("apply.max_batch_rows", rows))
-        };
-        let mut one_by_one = agent("one_by_one", "1");
-        let (database, at_once) = agent("at_once", "1000000");
-        // All of a round is read while the agent is held, and becomes one batch.
-        let at_once = at_once.text("limits.memory", "1GiB").text("apply.max_batch_bytes", "256MiB");
-        let mut at_once = (database, at_once);
+        let mut one_by_one = one_by_one(&source, &destination);
+        let mut at_once = at_once(&source, &destination);
         tokio::join!(one_by_one.1.start_and_stream(), at_once.1.start_and_stream());
         Ways { source, one_by_one, at_once, built_in, _destination: destination }
     }
@@ -87,6 +81,20 @@ impl Ways {
             assert_same(&self.source, database, &names).await;
         }
     }
+}
+
+fn one_by_one(source: &Cluster, destination: &Cluster) -> (Database, Agent) {
+    let database = destination.database("one_by_one");
+    let agent = Agent::between(source, &database).named("one_by_one");
+    (database, agent.set("apply.max_batch_rows", "1"))
+}
+
+/// All of a round is read while the agent is held, and becomes one batch.
+fn at_once(source: &Cluster, destination: &Cluster) -> (Database, Agent) {
+    let database = destination.database("at_once");
+    let agent = Agent::between(source, &database).named("at_once");
+    let agent = agent.set("apply.max_batch_rows", "1000000").text("limits.memory", "1GiB");
+    (database, agent.text("apply.max_batch_bytes", "256MiB"))
 }
 
 /// Returns how many of them failed.
@@ -132,9 +140,65 @@ async fn every_way_leaves_the_same_rows() {
     rounds(3).await;
 }
 
+/// The same with transforms, beside what the source's SQL makes of its rows.
+#[allow(clippy::print_stderr, reason = "a failure shows what the tables were")]
+async fn transformed_rounds(count: usize) {
+    let mut random = Random::seeded("random transforms");
+    let tables: Vec<Table> = KINDS.iter().map(|&kind| Table::draw(&mut random, kind)).collect();
+    let (source, destination) = tokio::join!(Cluster::source(), Cluster::destination());
+    source.exec(GATE).await;
+    let mut transformed = Vec::new();
+    for table in &tables {
+        let made = Transformed::draw(&mut random, table);
+        eprintln!("{};\n{}", table.create(), made.section());
+        source.exec(&format!("{}; {}", table.create(), table.fill(&mut random))).await;
+        transformed.push(made);
+    }
+    let sections: String = transformed.iter().map(Transformed::section).collect();
+    for name in ["one_by_one", "at_once"] {
+        destination.exec(&format!("CREATE DATABASE {name}")).await;
+    }
+    let (slow, one_by_one) = one_by_one(&source, &destination);
+    let (quick, at_once) = at_once(&source, &destination);
+    let mut one_by_one = one_by_one.section(&sections);
+    let mut at_once = at_once.section(&sections);
+    tokio::join!(one_by_one.start_and_stream(), at_once.start_and_stream());
+    for round in 0..=count {
+        if round > 0 {
+            let hold = Hold::place(&source, &quick).await;
+            let session = source.session().await.expect("the source answers");
+            let failed = change(&session, &mut random, &tables).await;
+            hold.release().await;
+            assert!(failed * FAILED_ONE_IN < TRANSACTIONS_A_ROUND, "{failed} transactions failed");
+        }
+        tokio::join!(one_by_one.caught_up(), at_once.caught_up());
+        for made in &transformed {
+            assert_pair(&source, &slow, made.pair()).await;
+            assert_pair(&source, &quick, made.pair()).await;
+        }
+    }
+    for agent in [&one_by_one, &at_once] {
+        let log = agent.log();
+        assert!(!log.contains("ERROR"), "{log}");
+    }
+}
+
+#[tokio::test]
+async fn transforms_leave_what_their_sql_says() {
+    transformed_rounds(2).await;
+}
+
 /// More of it.
 mod long {
-    use super::rounds;
+    use super::{rounds, transformed_rounds};
+
+    #[tokio::test]
+    #[ignore = "long: make test-long"]
+    async fn transforms_leave_what_their_sql_says_again_and_again() {
+        for _ in 0..8 {
+            transformed_rounds(8).await;
+        }
+    }
 
     #[tokio::test]
     #[ignore = "long: make test-long"]
