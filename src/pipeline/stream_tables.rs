@@ -19,8 +19,9 @@ use crate::batch::FoldPolicy;
 use crate::checkpoint::shape::SourceShape;
 use crate::checkpoint::tables::{CopyState, TableRecord};
 use crate::config::settings::OnTruncate;
-use crate::model::change::{Begin, Change, Op, RowChange, Truncate};
+use crate::model::change::{Begin, Change, OldRow, Op, RowChange, Truncate};
 use crate::model::finding::Side;
+use crate::model::row::Row;
 use crate::model::table::{Table, TableId};
 use crate::pg::catalog::ReplicaIdentity;
 use crate::pg::catalog::shapes::{self, TableShape};
@@ -459,22 +460,34 @@ impl StreamTables {
         }))
     }
 
-    /// Reads what was not sent of a new row; none where the row is gone.
+    /// Reads what was not sent of a new row. Of one that is gone from the source by now the stream says
+    /// later what became of it; until then the destination's row is to stand in nobody's way, with the key
+    /// and the unique values that it had before.
     pub async fn complete(
         &self,
         table: &Arc<Table>,
+        followed: &StreamTable,
         mut change: RowChange,
     ) -> Result<Option<RowChange>, PipelineError> {
         let (RowChange::Insert { new } | RowChange::Update { new, .. }) = &mut change else {
             return Ok(Some(change));
         };
         let is_there = self.rereader.complete(table, new, &[self.xid]).await;
-        let is_there = is_there.map_err(|error| reread_error(&table.name, error))?;
-        Ok(match (is_there, change) {
-            (true, change) => Some(change),
-            // What becomes of its new key is in the stream; nothing else says that the old one is gone.
-            (false, RowChange::Update { old: Some(old), .. }) => Some(RowChange::Delete { old }),
-            (false, _) => None,
+        if is_there.map_err(|error| reread_error(&table.name, error))? {
+            return Ok(Some(change));
+        }
+        let is_open = |new: &Row| {
+            let followed = followed.followed();
+            followed.is_some_and(|followed| followed.transform.is_filter_open(new))
+        };
+        Ok(match change {
+            RowChange::Update { old: Some(old), .. } => Some(RowChange::Delete { old }),
+            // Nobody can say any more whether it passed.
+            RowChange::Update { old: None, new } if is_open(&new) => {
+                Some(RowChange::Delete { old: OldRow::Identity(new) })
+            }
+            update @ RowChange::Update { .. } => Some(update),
+            RowChange::Insert { .. } | RowChange::Delete { .. } | RowChange::Mark { .. } => None,
         })
     }
 

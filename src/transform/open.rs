@@ -15,11 +15,12 @@
 //!
 //! **Invariant:** an expression that reads a value which was not sent, beside one that was, is never
 //! computed: the row has to be completed first ([`TransformPlan::needs_reading`]). One that reads nothing
-//! but such values leaves its column as it is.
+//! but such values leaves its column as it is, and so does every expression that lacks a value because its
+//! row is gone from the source by now: what becomes of the row is in the stream.
 
 use super::error::TransformError;
 use super::plan::TransformPlan;
-use super::program::{Expression, Inputs, Outcome};
+use super::program::{Expression, Inputs, Outcome, Program};
 use crate::model::change::{OldRow, RowChange};
 use crate::model::row::{Row, Value};
 use crate::model::table::Column;
@@ -48,15 +49,20 @@ impl TransformPlan {
     /// Whether a new row has to be completed at the source before its expressions can be computed.
     pub fn needs_reading(&self, new: &Row) -> bool {
         let Some(program) = &self.program else { return false };
-        let is_unsent =
-            |read: &(String, usize)| new.values()[program.inputs[read.1].source].is_unchanged();
         let is_mixed = |expression: &Expression| {
-            let unsent = expression.reads.iter().filter(|read| is_unsent(read)).count();
+            let unsent = unsent_count(program, expression, new);
             unsent > 0 && unsent < expression.reads.len()
         };
-        let is_filter_open =
-            program.filter.as_ref().is_some_and(|filter| filter.reads.iter().any(is_unsent));
-        is_filter_open || program.columns.iter().any(is_mixed)
+        self.is_filter_open(new) || program.columns.iter().any(is_mixed)
+    }
+
+    /// Whether the filter reads what was not sent of a new row.
+    pub fn is_filter_open(&self, new: &Row) -> bool {
+        let program = self.program.as_ref();
+        program.is_some_and(|program| {
+            let filter = program.filter.as_ref();
+            filter.is_some_and(|filter| unsent_count(program, filter, new) > 0)
+        })
     }
 
     /// One change of the tail, for a table with expressions.
@@ -154,7 +160,7 @@ impl TransformPlan {
     pub fn fill(
         &self,
         mut row: Row,
-        Inputs(inputs): Inputs,
+        inputs: Inputs,
         outcome: Outcome,
     ) -> Result<Row, TransformError> {
         let Some(program) = &self.program else { return Ok(row) };
@@ -162,9 +168,9 @@ impl TransformPlan {
         let mut values: Vec<Value> = outcome.values;
         for (index, output) in self.outputs.iter().enumerate() {
             let Some(computed) = output.computed else { continue };
-            let value = match program.columns[computed].is_unsent(&inputs) {
-                true => Value::Unchanged,
-                false => std::mem::replace(&mut values[computed], Value::Null),
+            let value = match inputs.has(&program.columns[computed]) {
+                false => Value::Unchanged,
+                true => std::mem::replace(&mut values[computed], Value::Null),
             };
             let made = output.action.make(value, is_binary);
             row.values_mut()[index] = made.map_err(|cause| self.no_text(index, cause))?;
@@ -190,4 +196,9 @@ impl TransformPlan {
         let values = self.outputs.iter().zip(row.values());
         values.into_iter().any(|(output, value)| output.computed.is_some() && value.is_unchanged())
     }
+}
+
+fn unsent_count(program: &Program, expression: &Expression, row: &Row) -> usize {
+    let sources = expression.reads.iter().map(|(_, input)| program.inputs[*input].source);
+    sources.filter(|source| row.values()[*source].is_unchanged()).count()
 }

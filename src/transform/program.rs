@@ -2,9 +2,12 @@
 //! statement that computes them for many rows at once.
 //!
 //! ```sql
-//! SELECT (SELECT (price * 1.10) FROM (SELECT v.i0 AS "price") AS r), …
-//!   FROM (VALUES (1, $1, $2), (2, $3, $4), …) AS v (n, i0, i1) ORDER BY v.n
+//! SELECT (SELECT CASE WHEN v.s0 THEN (price * 1.10) END FROM (SELECT v.i0 AS "price") AS r), …
+//!   FROM (VALUES (1, $1, $2, $3), (2, $4, $5, $6), …) AS v (n, i0, i1, s0) ORDER BY v.n
 //! ```
+//!
+//! `s0` says whether all of what the expression reads was sent: where it may not have been, the server is
+//! told not to look, since a NULL in its place is a value that no row has.
 //!
 //! Each expression sees a row of its own, so that one may read a column as the source has it and another
 //! as its steps leave it. Values go there and come back in the stream's format, binary or text.
@@ -12,17 +15,26 @@
 use std::fmt::Write as _;
 use std::hash::{Hash, Hasher};
 
+use bytes::Bytes;
+
 use super::plan::Action;
 use crate::model::row::Value;
 use crate::pg::catalog::ColumnInfo;
 use crate::pg::ident::identifier;
-use crate::pg::oid::Oid;
+use crate::pg::oid::{self, Oid};
 
 /// Parameters of one statement: a protocol limit.
 const PARAMETERS_MAX: usize = 65_535;
 
 /// Rows of one statement. More save no time that could be measured, and a plan takes longer to make.
 const ROWS_MAX: usize = 256;
+
+/// What stands for a value that no parameter can be.
+static NULL: Value = Value::Null;
+
+static TRUE: Value = Value::Text(Bytes::from_static(b"t"));
+
+static FALSE: Value = Value::Text(Bytes::from_static(b"f"));
 
 /// A table's expressions. Compiled with the table's plan.
 #[derive(Debug)]
@@ -53,6 +65,8 @@ pub(super) struct Expression {
     pub(super) sql: String,
     /// The names that it says, and which inputs they are.
     pub(super) reads: Vec<(String, usize)>,
+    /// Something that it reads may not have been sent.
+    pub(super) may_lack: bool,
     pub(super) result: ColumnInfo,
 }
 
@@ -89,8 +103,13 @@ impl Inputs {
         &self.0
     }
 
+    /// Whether all that the expression reads was sent.
+    pub(super) fn has(&self, expression: &Expression) -> bool {
+        expression.reads.iter().all(|(_, input)| !self.0[*input].is_unchanged())
+    }
+
     pub fn memory_bytes(&self) -> usize {
-        let payload: usize = self.0.iter().filter_map(Value::bytes).map(bytes::Bytes::len).sum();
+        let payload: usize = self.0.iter().filter_map(Value::bytes).map(Bytes::len).sum();
         payload + self.0.len() * size_of::<Value>()
     }
 }
@@ -98,12 +117,24 @@ impl Inputs {
 impl Program {
     /// Types of one row's parameters, in order.
     pub fn parameter_types(&self) -> impl Iterator<Item = Oid> {
-        self.inputs.iter().map(|input| input.type_oid)
+        let inputs = self.inputs.iter().map(|input| input.type_oid);
+        inputs.chain(self.lacking().map(|_| oid::BOOL))
+    }
+
+    /// One row's parameters, in order.
+    pub fn parameters<'a>(&'a self, row: &'a Inputs) -> impl Iterator<Item = &'a Value> {
+        let inputs = row.0.iter().map(|value| if value.is_unchanged() { &NULL } else { value });
+        inputs.chain(self.lacking().map(|lacking| if row.has(lacking) { &TRUE } else { &FALSE }))
+    }
+
+    /// The columns' expressions that may lack what they read. The filter's never does when it is asked.
+    fn lacking(&self) -> impl Iterator<Item = &Expression> {
+        self.columns.iter().filter(|expression| expression.may_lack)
     }
 
     /// How many rows one statement takes at most.
     pub fn rows_max(&self) -> usize {
-        (PARAMETERS_MAX / self.inputs.len().max(1)).clamp(1, ROWS_MAX)
+        (PARAMETERS_MAX / self.parameter_types().count().max(1)).clamp(1, ROWS_MAX)
     }
 
     /// Values of one row of the answer, the filter's last.
@@ -126,27 +157,28 @@ impl Program {
         let mut sql = "SELECT ".to_owned();
         for (index, expression) in self.columns.iter().enumerate() {
             sql.push_str(if index == 0 { "" } else { ", " });
+            let guard = expression.may_lack.then_some(index);
             match is_binary {
-                true => write!(sql, "({})", expression.over_its_row()),
+                true => write!(sql, "({})", expression.over_its_row(guard)),
                 false => write!(
                     sql,
                     "(SELECT CASE WHEN x IS DISTINCT FROM NULL THEN pg_catalog.concat(x) END \
                      FROM ({} OFFSET 0) AS q (x))",
-                    expression.over_its_row()
+                    expression.over_its_row(guard)
                 ),
             }
             .expect("writing to a String cannot fail");
         }
         if let Some(filter) = &self.filter {
             sql.push_str(if self.columns.is_empty() { "" } else { ", " });
-            write!(sql, "({}) IS TRUE", filter.over_its_row()).expect("as above");
+            write!(sql, "({}) IS TRUE", filter.over_its_row(None)).expect("as above");
         }
         sql.push_str(" FROM (VALUES ");
         let mut parameter = 1;
         for row in 0..row_count {
             sql.push_str(if row == 0 { "(" } else { ", (" });
             write!(sql, "{row}").expect("as above");
-            for _ in &self.inputs {
+            for _ in self.parameter_types() {
                 write!(sql, ", ${parameter}").expect("as above");
                 parameter += 1;
             }
@@ -155,6 +187,10 @@ impl Program {
         sql.push_str(") AS v (n");
         for index in 0..self.inputs.len() {
             write!(sql, ", i{index}").expect("as above");
+        }
+        let columns = self.columns.iter().enumerate();
+        for (index, _) in columns.filter(|(_, expression)| expression.may_lack) {
+            write!(sql, ", s{index}").expect("as above");
         }
         sql.push_str(") ORDER BY v.n");
         sql
@@ -169,19 +205,15 @@ impl Expression {
         }
     }
 
-    fn over_its_row(&self) -> String {
+    fn over_its_row(&self, guard: Option<usize>) -> String {
         let reads =
             self.reads.iter().map(|(name, input)| format!("v.i{input} AS {}", identifier(name)));
         let reads: Vec<String> = reads.collect();
-        format!(
-            "SELECT (\n{}\n) FROM (SELECT {}) AS \"sync_agent row\"",
-            self.sql,
-            reads.join(", ")
-        )
-    }
-
-    /// Whether it reads nothing that was sent, and something that was not.
-    pub(super) fn is_unsent(&self, inputs: &[Value]) -> bool {
-        !self.reads.is_empty() && self.reads.iter().all(|(_, input)| inputs[*input].is_unchanged())
+        // On lines of its own: it may end in a comment.
+        let looked_at = match guard {
+            Some(index) => format!("CASE WHEN v.s{index} THEN (\n{}\n) END", self.sql),
+            None => format!("(\n{}\n)", self.sql),
+        };
+        format!("SELECT {looked_at} FROM (SELECT {}) AS \"sync_agent row\"", reads.join(", "))
     }
 }

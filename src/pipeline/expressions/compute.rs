@@ -31,9 +31,6 @@ pub enum ComputeError {
 /// Statements kept on a connection: nine sizes a table. A table that is described anew has others.
 const STATEMENTS_MAX: usize = 512;
 
-/// A value that no parameter can be: its expression is not looked at.
-static NULL: Value = Value::Null;
-
 impl Calculator {
     /// The outcome of each row, in order.
     pub async fn compute(
@@ -84,10 +81,8 @@ impl Session {
         let size = rows.len().next_power_of_two().min(program.rows_max());
         let statement = self.statement(program, size, is_binary).await?;
         let filled = rows.iter().chain(std::iter::repeat(&rows[rows.len() - 1])).take(size);
-        let values: Vec<WireValue<'_>> = filled
-            .flat_map(|row| row.values())
-            .map(|value| WireValue(if value.is_unchanged() { &NULL } else { value }))
-            .collect();
+        let values: Vec<WireValue<'_>> =
+            filled.flat_map(|row| program.parameters(row)).map(WireValue).collect();
         let parameters: Vec<&(dyn ToSql + Sync)> =
             values.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
         let found = self.client.query(&statement, &parameters).await?;

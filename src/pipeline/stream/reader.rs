@@ -425,7 +425,7 @@ impl Reader {
                 let Some(stream_table) = self.resolve(&table).await? else { return Ok(()) };
                 let change = match stream_table.needs_values(&change, self.begun.commit_lsn) {
                     false => change,
-                    true => match self.read_values(&table, change).await? {
+                    true => match self.read_values(&table, &stream_table, change).await? {
                         Some(change) => change,
                         None => return Ok(()),
                     },
@@ -482,12 +482,13 @@ impl Reader {
     async fn read_values(
         &mut self,
         table: &Arc<Table>,
+        followed: &StreamTable,
         change: RowChange,
     ) -> Result<Option<RowChange>, PipelineError> {
         self.board.conflict(&table.name, ConflictKind::UpdateMissing, 1);
         tokio::select! {
             biased;
-            completed = self.tables.complete(table, change) => completed,
+            completed = self.tables.complete(table, followed, change) => completed,
             never = self.tail.keep_alive() => match never? {},
         }
     }

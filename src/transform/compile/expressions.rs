@@ -4,7 +4,7 @@
 use super::{Compiler, PlanInput, Planned};
 use crate::config::settings::{ColumnSettings, Step};
 use crate::model::table::Column;
-use crate::pg::oid::Oid;
+use crate::pg::oid::{self, Oid};
 use crate::transform::error::Refusal;
 use crate::transform::expression::{Answer, Purpose, Question};
 use crate::transform::plan::{Action, Output, TransformPlan};
@@ -169,7 +169,12 @@ impl<'a> Compiler<'a> {
             let place = self.program.input(source, seen.action, seen.type_oid);
             reads.push((name, place));
         }
-        Ok(Expression { column: Some(own.0.to_owned()), sql: sql.to_owned(), reads, result })
+        let types = reads.iter().map(|(_, place)| self.program.inputs[*place].source);
+        let mut types = types.map(|source| self.input.table.columns[source].type_oid);
+        // What has no fixed length may be kept apart from its row, and is not sent where it did not change.
+        let may_lack = types.any(|type_oid| !oid::has_fixed_length(type_oid));
+        let column = Some(own.0.to_owned());
+        Ok(Expression { column, sql: sql.to_owned(), reads, may_lack, result })
     }
 }
 

@@ -74,8 +74,13 @@ async fn expressions_give_the_same_by_copy_by_insert_and_by_update() {
 const LARGE: &str = "CREATE TABLE large (id int PRIMARY KEY, title text, body text, n int);
     ALTER TABLE large ALTER body SET STORAGE EXTERNAL;
     ALTER TABLE large ALTER title SET STORAGE EXTERNAL;
+    CREATE FUNCTION measured(t text) RETURNS int LANGUAGE plpgsql STABLE AS $$
+        BEGIN IF t IS NULL THEN RAISE 'not from NULL'; END IF; RETURN length(t); END $$;
     INSERT INTO large SELECT g, 'title ' || g, repeat(md5(g::text), 200), g
-        FROM generate_series(1, 20) g";
+        FROM generate_series(1, 20) g;
+    CREATE TABLE measured (id int PRIMARY KEY, body text, n int);
+    ALTER TABLE measured ALTER body SET STORAGE EXTERNAL;
+    INSERT INTO measured SELECT id, body, n FROM large";
 
 #[tokio::test]
 async fn an_expression_is_never_computed_from_a_value_that_was_not_sent() {
@@ -87,6 +92,10 @@ async fn an_expression_is_never_computed_from_a_value_that_was_not_sent() {
         mixed = { sql = "title || ' ' || left(body, 5)" }
         twice = { sql = "n * 2" }
         body  = { drop = true }
+        [[table]]
+        name = "public.measured"
+        [table.columns]
+        size = { sql = "measured(body)" }
     "#;
     let configure = |agent: Agent| agent.section(section);
     let mut thrice = Thrice::start_with(LARGE, "", configure).await;
@@ -98,7 +107,7 @@ async fn an_expression_is_never_computed_from_a_value_that_was_not_sent() {
     };
     thrice
         .play(&[
-            "UPDATE large SET n = n + 1",
+            "UPDATE large SET n = n + 1; UPDATE measured SET n = n + 1",
             "UPDATE large SET title = 'other ' || id WHERE id % 2 = 0",
             "UPDATE large SET id = id + 100 WHERE id % 3 = 0",
             "UPDATE large SET body = repeat('new', 2000) WHERE id % 5 = 0",
@@ -107,7 +116,9 @@ async fn an_expression_is_never_computed_from_a_value_that_was_not_sent() {
              UPDATE large SET id = 808 WHERE id = 8; COMMIT",
         ])
         .await;
-    thrice.assert_followed(&[large()]).await;
+    let measured =
+        || Pair::table("measured").columns("id, body, n, length(body)", "id, body, n, size");
+    thrice.assert_followed(&[large(), measured()]).await;
     // With the whole old row nothing has to be read.
     thrice.source.exec("ALTER TABLE large REPLICA IDENTITY FULL").await;
     thrice.play(&["UPDATE large SET title = title || '!', n = n + 1"]).await;
