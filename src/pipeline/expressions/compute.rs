@@ -77,10 +77,12 @@ impl Session {
         rows: &[&Inputs],
         is_binary: bool,
     ) -> Result<Vec<Outcome>, tokio_postgres::Error> {
-        // Few sizes, so that few statements are prepared: what is missing to one repeats the last row.
+        // Few sizes, so that few statements are prepared: what is missing to one repeats the smallest row,
+        // and so at most doubles what is sent.
         let size = rows.len().next_power_of_two().min(program.rows_max());
         let statement = self.statement(program, size, is_binary).await?;
-        let filled = rows.iter().chain(std::iter::repeat(&rows[rows.len() - 1])).take(size);
+        let smallest = rows.iter().min_by_key(|row| row.memory_bytes());
+        let filled = rows.iter().chain(smallest.into_iter().cycle()).take(size);
         let values: Vec<WireValue<'_>> =
             filled.flat_map(|row| program.parameters(row)).map(WireValue).collect();
         let parameters: Vec<&(dyn ToSql + Sync)> =

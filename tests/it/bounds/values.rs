@@ -67,6 +67,24 @@ async fn large_values_beside_a_transform_are_held_once() {
     assert_eq!(destination.scalar(&values("note")).await, source.scalar(&values(hashed)).await);
 }
 
+/// Few sizes of statements are prepared, and what fills one up must not be the largest row.
+#[tokio::test]
+async fn a_large_value_behind_many_small_ones_is_sent_to_an_expression_once() {
+    let (source, destination) = servers().await;
+    source.exec(TABLE).await;
+    source.exec("INSERT INTO large SELECT g, 'n', 'v' FROM generate_series(1, 128) g").await;
+    source.exec(&insert(129, 4)).await;
+    let mut agent = Agent::between(&source, &destination).section(
+        "[[table]]\nname = \"public.large\"\n[table.columns]\nnote = { mask = \"full\" }\n\
+         size = { sql = \"length(v) + length(note)\" }",
+    );
+    agent.start_and_stream().await;
+    assert_bounded(&agent, 4 << 20);
+    let sizes = "SELECT sum(size) FROM large";
+    let expected = "SELECT sum(length(v) + length(note)) FROM large";
+    assert_eq!(destination.scalar(sizes).await, source.scalar(expected).await);
+}
+
 /// What a step leaves out was received all the same, and is memory as long as its row waits.
 #[tokio::test]
 async fn a_column_left_out_counts_as_long_as_its_row_is_held() {
