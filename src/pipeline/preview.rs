@@ -25,7 +25,7 @@ use crate::pipeline::planner::{Planner, describe};
 use crate::pipeline::selection::select_for_copy;
 use crate::source::preflight::privilege_findings;
 use crate::transform::{Inputs, TransformError, TransformPlan};
-use crate::wire::{Session, frame};
+use crate::wire::{Session, WireError, frame};
 
 /// Rows that a filter is tried on.
 const FILTERED_MAX: u32 = 1000;
@@ -269,7 +269,8 @@ async fn filtered(
         rows_of(info),
         identifier(&info.name.name)
     );
-    let rows = session.simple_query(&sql).await.map_err(failed())?;
+    let rows = session.simple_query(&sql).await;
+    let rows = rows.map_err(|error| refused(info, &error).unwrap_or_else(|| failed()(error)))?;
     let count = |place: usize| rows.first()?.get(place)?.as_deref()?.parse().ok();
     Ok(count(0).zip(count(1)).map(|(looked_at, left_out)| Filtered { looked_at, left_out }))
 }
@@ -282,10 +283,11 @@ async fn read(
     column_count: usize,
 ) -> Result<Vec<Vec<Value>>, PipelineError> {
     let reading = || PipelineError::wire(Side::Source, "reading a table's first rows");
+    let refused = |error: WireError| refused(info, &error).unwrap_or_else(|| reading()(error));
     let mut reader = TextReader::new(column_count);
     let mut rows = Vec::new();
-    let mut copy_out = session.copy_out(sql).await.map_err(reading())?;
-    while let Some(frames) = copy_out.next_frames().await.map_err(reading())? {
+    let mut copy_out = session.copy_out(sql).await.map_err(refused)?;
+    while let Some(frames) = copy_out.next_frames().await.map_err(refused)? {
         for payload in frame::payloads(frames) {
             reader.push(payload);
             while let Some(row) = reader.next_row().map_err(|error| data_error(info, &error))? {
@@ -296,6 +298,13 @@ async fn read(
     }
     reader.finish().map_err(|error| data_error(info, &error))?;
     Ok(rows)
+}
+
+/// An expression that failed for a row: what the server says may hold the row's values.
+fn refused(info: &TableInfo, error: &WireError) -> Option<PipelineError> {
+    let server = error.server_error().filter(|server| server.may_be_about_a_row())?;
+    let message = format!("an expression failed for a row: {}", server.without_words());
+    Some(data_error(info, &message))
 }
 
 /// What is no UTF-8 (a SQL_ASCII source) is shown with a mark in its place.

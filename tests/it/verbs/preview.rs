@@ -149,6 +149,19 @@ async fn source_values_are_shown_when_asked_for_and_people_can_read_both() {
     let closed = closed.verb(&["preview", "--table", "public.parts"]).await;
     assert_eq!(closed.code, 4, "{closed:?}");
     assert!(closed.stderr.contains("GRANT SELECT ON"), "{closed:?}");
+    let raising =
+        "CREATE TABLE bad (id int PRIMARY KEY, t text); INSERT INTO bad VALUES (1, 'CANARY');
+         CREATE FUNCTION raise(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS
+         $$ BEGIN RAISE EXCEPTION 'not %', $1; END $$";
+    source.exec(raising).await;
+    for setting in ["where = \"raise(t) = ''\"\n", "[table.columns]\nt = { sql = \"raise(t)\" }\n"]
+    {
+        let section = format!("[[table]]\nname = \"public.bad\"\n{setting}");
+        let failing = Agent::between(&source, &destination).section(&section);
+        let output = failing.verb(&["preview", "--table", "public.bad"]).await;
+        assert_eq!(output.code, 6, "{output:?}");
+        assert!(output.stderr.contains("P0001") && !output.stderr.contains("CANARY"), "{output:?}");
+    }
     let alone = agent.text("destination.url", "postgresql://postgres@127.0.0.1:1/gone");
     let output = shown(&alone, &one).await;
     assert!(output.stdout.contains("region             eu-1"), "{output:?}");
