@@ -23,7 +23,6 @@ use crate::model::change::{Begin, Change, OldRow, Op, RowChange, Truncate};
 use crate::model::finding::Side;
 use crate::model::row::Row;
 use crate::model::table::{Table, TableId};
-use crate::pg::catalog::ReplicaIdentity;
 use crate::pg::catalog::shapes::{self, TableShape};
 use crate::pg::ident::QualifiedName;
 use crate::pg::lsn::Lsn;
@@ -439,8 +438,8 @@ impl StreamTables {
         }
         let is_filtered = transform.program().is_some_and(|program| program.has_filter());
         let name = table.name.clone();
-        // Under FULL each change is what it means.
-        let expects_missing = is_filtered && table.identity != ReplicaIdentity::Full;
+        // Without a key each change is what it means.
+        let expects_missing = is_filtered && transform.table().has_key();
         self.names.insert(table.id, Counted { name, expects_missing });
         let policy = target.policy;
         self.targets.register(Arc::clone(transform.table()), Arc::new(target));

@@ -10,8 +10,9 @@
 //!
 //! A filter on our side looks at the row as it is *now*. Whether the destination has the row nobody needs
 //! to know: a row that passes is written, one that does not is deleted, and to delete what is not there is
-//! nothing. Where the whole old row is sent (FULL) it is looked at, too, and each change is what it means:
-//! an update of a row that did not pass is an insert.
+//! nothing. What an old row says now is not asked even where it is sent whole (FULL): a condition that knows
+//! the time may have let it pass. Only without a key, where a row is known by all of its values, the old row
+//! is looked at, too: one that did not pass must not be taken for another that is like it at the destination.
 //!
 //! **Invariant:** an expression that reads a value which was not sent, beside one that was, is never
 //! computed: the row has to be completed first ([`TransformPlan::needs_reading`]). One that reads nothing
@@ -82,9 +83,9 @@ impl TransformPlan {
         Ok(OpenChange { change: self.apply(change)?, new, old })
     }
 
-    /// A row is known by all of its values, or whether it passed the filter is asked.
+    /// A row is known by all of its values.
     fn looks_at_old_rows(&self) -> bool {
-        self.table.key.is_empty() || self.program.as_ref().is_some_and(|p| p.filter.is_some())
+        self.table.key.is_empty()
     }
 
     /// What a row in the source's layout gives the expressions to read.

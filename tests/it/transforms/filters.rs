@@ -64,6 +64,29 @@ async fn a_filter_over_the_key_is_one() {
     filtered("id % 2 = 0 -- even", "DEFAULT", true).await;
 }
 
+/// What passed when it was copied does not when it is deleted: it goes all the same.
+#[tokio::test]
+async fn rows_that_a_filter_has_let_pass_go_when_it_would_not_any_more() {
+    let setup = "CREATE TABLE season (id int PRIMARY KEY, is_open bool);
+         INSERT INTO season VALUES (1, true);
+         CREATE FUNCTION in_season(text) RETURNS bool LANGUAGE sql STABLE AS
+         'SELECT is_open AND $1 = ''eu'' FROM public.season'";
+    let setup = format!("{setup}; {ROWS}; ALTER TABLE f REPLICA IDENTITY FULL");
+    let section = "[[table]]\nname = \"public.f\"\nwhere = \"in_season(region)\"\n";
+    let mut thrice = Thrice::start_with(&setup, "", |agent: Agent| agent.section(section)).await;
+    thrice
+        .play(&[
+            "UPDATE season SET is_open = false",
+            "DELETE FROM f WHERE id < 4",
+            "UPDATE f SET note = 'late' WHERE id = 4",
+        ])
+        .await;
+    let left = "SELECT string_agg(id::text, ',' ORDER BY id) FROM f";
+    for followed in [&thrice.singly, &thrice.whole] {
+        assert_eq!(followed.scalar(left).await, "7,10,13,16,19,22,25,28");
+    }
+}
+
 #[tokio::test]
 async fn a_filter_that_no_publication_takes_stays_with_the_agent() {
     let setup = "CREATE FUNCTION is_ours(text) RETURNS bool LANGUAGE sql IMMUTABLE AS \
