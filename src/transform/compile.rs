@@ -39,6 +39,8 @@ pub struct PlanInput<'a> {
     pub table: &'a Arc<Table>,
     /// The source's types that are not built in. One it does not know is not hashed.
     pub type_info: &'a dyn Fn(Oid) -> Option<TypeFacts>,
+    /// A source column's collation where it is not its type's default, domains looked through.
+    pub collation: &'a dyn Fn(&str) -> Option<QualifiedName>,
     /// The destination column's type, by the destination's column name; text for a column that
     /// will be created for a constant. `None` where it is unknown: a constant then needs text.
     pub destination_type: &'a dyn Fn(&str) -> Option<Oid>,

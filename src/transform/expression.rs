@@ -9,6 +9,7 @@
 //! seen as the step leaves it; a column that is dropped is seen as the source has it.
 
 use crate::pg::catalog::ColumnInfo;
+use crate::pg::ident::{QualifiedName, identifier};
 use crate::pg::oid::Oid;
 
 /// What an expression is for.
@@ -25,8 +26,23 @@ pub enum Purpose {
 pub struct Question {
     pub purpose: Purpose,
     pub sql: String,
-    /// Names and types, in the table's order.
-    pub columns: Vec<(String, Oid)>,
+    /// In the table's order.
+    pub columns: Vec<VisibleColumn>,
+}
+
+/// A column that an expression may see.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct VisibleColumn {
+    pub name: String,
+    pub type_oid: Oid,
+    /// Where it is not the type's default.
+    pub collation: Option<QualifiedName>,
+}
+
+/// `value` under a column's name: with its collation it compares and folds as the column does.
+pub(crate) fn visible(value: &str, collation: Option<&QualifiedName>, name: &str) -> String {
+    let collated = collation.map(|collation| format!(" COLLATE {}", collation.sql()));
+    format!("{value}{} AS {}", collated.unwrap_or_default(), identifier(name))
 }
 
 /// What the server says of an expression.

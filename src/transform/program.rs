@@ -17,10 +17,11 @@ use std::hash::{Hash, Hasher};
 
 use bytes::Bytes;
 
+use super::expression::visible;
 use super::plan::Action;
 use crate::model::row::Value;
 use crate::pg::catalog::ColumnInfo;
-use crate::pg::ident::identifier;
+use crate::pg::ident::QualifiedName;
 use crate::pg::oid::{self, Oid};
 
 /// Parameters of one statement: a protocol limit.
@@ -56,6 +57,8 @@ pub(super) struct Input {
     pub(super) action: Action,
     /// The value's type after them.
     pub(super) type_oid: Oid,
+    /// The column's, where it is not the type's default.
+    pub(super) collation: Option<QualifiedName>,
 }
 
 #[derive(Clone, Debug)]
@@ -159,19 +162,19 @@ impl Program {
             sql.push_str(if index == 0 { "" } else { ", " });
             let guard = expression.may_lack.then_some(index);
             match is_binary {
-                true => write!(sql, "({})", expression.over_its_row(guard)),
+                true => write!(sql, "({})", self.over_its_row(expression, guard)),
                 false => write!(
                     sql,
                     "(SELECT CASE WHEN x IS DISTINCT FROM NULL THEN pg_catalog.concat(x) END \
                      FROM ({} OFFSET 0) AS q (x))",
-                    expression.over_its_row(guard)
+                    self.over_its_row(expression, guard)
                 ),
             }
             .expect("writing to a String cannot fail");
         }
         if let Some(filter) = &self.filter {
             sql.push_str(if self.columns.is_empty() { "" } else { ", " });
-            write!(sql, "({}) IS TRUE", filter.over_its_row(None)).expect("as above");
+            write!(sql, "({}) IS TRUE", self.over_its_row(filter, None)).expect("as above");
         }
         sql.push_str(" FROM (VALUES ");
         let mut parameter = 1;
@@ -195,6 +198,19 @@ impl Program {
         sql.push_str(") ORDER BY v.n");
         sql
     }
+
+    fn over_its_row(&self, expression: &Expression, guard: Option<usize>) -> String {
+        let read = |(name, input): &(String, usize)| {
+            visible(&format!("v.i{input}"), self.inputs[*input].collation.as_ref(), name)
+        };
+        let reads: Vec<String> = expression.reads.iter().map(read).collect();
+        // On lines of its own: it may end in a comment.
+        let looked_at = match guard {
+            Some(index) => format!("CASE WHEN v.s{index} THEN (\n{}\n) END", expression.sql),
+            None => format!("(\n{}\n)", expression.sql),
+        };
+        format!("SELECT {looked_at} FROM (SELECT {}) AS \"sync_agent row\"", reads.join(", "))
+    }
 }
 
 impl Expression {
@@ -203,17 +219,5 @@ impl Expression {
             Some(column) => format!("sql of column \"{column}\""),
             None => "where".to_owned(),
         }
-    }
-
-    fn over_its_row(&self, guard: Option<usize>) -> String {
-        let reads =
-            self.reads.iter().map(|(name, input)| format!("v.i{input} AS {}", identifier(name)));
-        let reads: Vec<String> = reads.collect();
-        // On lines of its own: it may end in a comment.
-        let looked_at = match guard {
-            Some(index) => format!("CASE WHEN v.s{index} THEN (\n{}\n) END", self.sql),
-            None => format!("(\n{}\n)", self.sql),
-        };
-        format!("SELECT {looked_at} FROM (SELECT {}) AS \"sync_agent row\"", reads.join(", "))
     }
 }

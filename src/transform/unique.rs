@@ -149,6 +149,7 @@ mod tests {
             destination: &name,
             table: &table,
             type_info: &|_| None,
+            collation: &|_| None,
             destination_type: &|_| None,
             known_columns: None,
             unique_keys: keys,

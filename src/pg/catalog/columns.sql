@@ -23,6 +23,8 @@ SELECT a.attrelid,
        CASE WHEN a.attgenerated <> '' THEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) END,
        CASE WHEN a.attcollation <> t.typcollation THEN cn.nspname::pg_catalog.text END,
        CASE WHEN a.attcollation <> t.typcollation THEN co.collname::pg_catalog.text END,
+       CASE WHEN a.attcollation <> lt.typcollation THEN cn.nspname::pg_catalog.text END,
+       CASE WHEN a.attcollation <> lt.typcollation THEN co.collname::pg_catalog.text END,
        -- Whether the expression needs objects of the user's, besides this table and sequences.
        d.oid IS NOT NULL AND EXISTS (
            SELECT FROM pg_catalog.pg_depend dep

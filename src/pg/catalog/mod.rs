@@ -9,6 +9,8 @@
 use tokio_postgres::types::{FromSql, ToSql};
 use tokio_postgres::{Client, Row};
 
+use crate::pg::ident::QualifiedName;
+
 mod filling;
 mod names;
 pub mod present;
@@ -118,6 +120,12 @@ impl<'a> Cells<'a> {
     fn next_char(&mut self) -> Result<char, CatalogError> {
         let byte: i8 = self.next()?;
         Ok(char::from(byte.cast_unsigned()))
+    }
+
+    /// Schema and name, or NULL for both.
+    fn next_name(&mut self) -> Result<Option<QualifiedName>, CatalogError> {
+        let (schema, name): (Option<String>, Option<String>) = (self.next()?, self.next()?);
+        Ok(schema.zip(name).map(|(schema, name)| QualifiedName::new(schema, name)))
     }
 
     fn unknown(&self, value: impl ToString) -> CatalogError {

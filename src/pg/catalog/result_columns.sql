@@ -22,6 +22,8 @@ SELECT 0::pg_catalog.oid,
        NULL::pg_catalog.text,
        NULL::pg_catalog.text,
        NULL::pg_catalog.text,
+       NULL::pg_catalog.text,
+       NULL::pg_catalog.text,
        false,
        '{}'::pg_catalog.text[]
   FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($2::pg_catalog.oid[]),

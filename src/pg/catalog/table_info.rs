@@ -94,6 +94,8 @@ pub struct ColumnInfo {
     pub expression_columns: Vec<String>,
     /// The collation where it is not the type's default.
     pub collation: Option<QualifiedName>,
+    /// The same where it is not the leaf's default: a domain has one of its own.
+    pub base_collation: Option<QualifiedName>,
 }
 
 /// One index that could identify rows or reject them.
@@ -276,6 +278,7 @@ pub(crate) mod fixture {
             expression_has_dependencies: false,
             expression_columns: Vec::new(),
             collation: None,
+            base_collation: None,
         }
     }
 

@@ -281,10 +281,8 @@ fn column(row: &Row, question: &'static str) -> Result<(Oid, ColumnInfo), Catalo
         },
         is_published_generated: false,
         generation: cells.next()?,
-        collation: match (cells.next::<Option<String>>()?, cells.next::<Option<String>>()?) {
-            (Some(schema), Some(name)) => Some(QualifiedName::new(schema, name)),
-            _ => None,
-        },
+        collation: cells.next_name()?,
+        base_collation: cells.next_name()?,
         expression_has_dependencies: cells.next()?,
         expression_columns: cells.next()?,
     };

@@ -12,11 +12,12 @@ use crate::model::finding::Side;
 use crate::model::row::Value;
 use crate::pg::catalog;
 use crate::pg::client::Client;
-use crate::pg::ident::identifier;
 use crate::pg::oid::{self, Oid};
 use crate::pg::server_error;
 use crate::pipeline::error::PipelineError;
-use crate::transform::{Answer, Purpose, Question, Unusable, check_shape};
+use crate::transform::{
+    Answer, Purpose, Question, Unusable, VisibleColumn, check_shape, visible,
+};
 
 pub(super) async fn examine(
     client: &Client,
@@ -52,7 +53,7 @@ struct Examination<'a> {
     question: &'a Question,
 }
 
-type Columns<'a> = Vec<&'a (String, Oid)>;
+type Columns<'a> = Vec<&'a VisibleColumn>;
 
 impl Examination<'_> {
     async fn run(&self) -> Result<Answer, Failed> {
@@ -65,7 +66,7 @@ impl Examination<'_> {
             folded.contains(&name) || folded.contains(&name.replace('"', "\"\""))
         };
         let named: Columns<'_> =
-            self.question.columns.iter().filter(|(name, _)| is_named(name)).collect();
+            self.question.columns.iter().filter(|column| is_named(&column.name)).collect();
         let result = self.result_type(&named).await?;
         let mut inputs = Vec::new();
         for &column in &named {
@@ -73,7 +74,7 @@ impl Examination<'_> {
                 named.iter().copied().filter(|other| *other != column).collect();
             match self.result_type(&others).await {
                 Ok(_) => {}
-                Err(Failed::Unusable(_)) => inputs.push(column.0.clone()),
+                Err(Failed::Unusable(_)) => inputs.push(column.name.clone()),
                 Err(failed) => return Err(failed),
             }
         }
@@ -105,7 +106,8 @@ impl Examination<'_> {
         sql: &str,
         columns: &Columns<'_>,
     ) -> Result<tokio_postgres::Statement, Failed> {
-        let types: Vec<Type> = columns.iter().map(|(_, oid)| parameter_type(*oid)).collect();
+        let types: Vec<Type> =
+            columns.iter().map(|column| parameter_type(column.type_oid)).collect();
         match self.client.prepare_typed(sql, &types).await {
             Ok(statement) => Ok(statement),
             Err(error) => Err(self.failed(error)),
@@ -120,7 +122,8 @@ impl Examination<'_> {
             self.question.sql,
             row_of(columns)
         );
-        let types: Vec<Type> = columns.iter().map(|(_, oid)| parameter_type(*oid)).collect();
+        let types: Vec<Type> =
+            columns.iter().map(|column| parameter_type(column.type_oid)).collect();
         let nulls: Vec<WireValue<'_>> = columns.iter().map(|_| WireValue(&Value::Null)).collect();
         let explained = async {
             let statement = self.client.prepare_typed(&sql, &types).await?;
@@ -161,8 +164,8 @@ fn is_about_statement(code: &str) -> bool {
 /// cannot be read, because nobody could tell which of its columns are. OFFSET keeps the planner from
 /// looking through it.
 fn row_of(columns: &Columns<'_>) -> String {
-    let column = |(number, (name, _)): (usize, &&(String, Oid))| {
-        format!("${number} AS {}", identifier(name))
+    let column = |(number, column): (usize, &&VisibleColumn)| {
+        visible(&format!("${number}"), column.collation.as_ref(), &column.name)
     };
     let columns: Vec<String> = (1..).zip(columns).map(column).collect();
     format!("(SELECT {} OFFSET 0) AS \"sync_agent row\"", columns.join(", "))

@@ -97,6 +97,8 @@ impl Planner {
         compile: impl FnOnce(PlanInput<'_>) -> T,
     ) -> T {
         let type_info = |oid: Oid| type_facts(&source_info.columns, oid);
+        let collation =
+            |column: &str| source_info.column(column).and_then(|it| it.base_collation.clone());
         let destination_type = |column: &str| match destination {
             Some(destination) => destination.column(column).map(|column| column.type_oid),
             None => Some(oid::TEXT),
@@ -110,6 +112,7 @@ impl Planner {
             destination: &name,
             table,
             type_info: &type_info,
+            collation: &collation,
             destination_type: &destination_type,
             known_columns: record.map(|record| record.known_columns.as_slice()),
             answer: &|question| self.answers.of(question),

@@ -4,9 +4,10 @@
 use super::{Compiler, PlanInput, Planned};
 use crate::config::settings::{ColumnSettings, Step};
 use crate::model::table::Column;
+use crate::pg::ident::QualifiedName;
 use crate::pg::oid::{self, Oid};
 use crate::transform::error::Refusal;
-use crate::transform::expression::{Answer, Purpose, Question};
+use crate::transform::expression::{Answer, Purpose, Question, VisibleColumn};
 use crate::transform::plan::{Action, Output, TransformPlan};
 use crate::transform::program::{Expression, Input, Program};
 use crate::transform::text_form::base_type;
@@ -57,7 +58,8 @@ impl<'a> Compiler<'a> {
             // Steps that do not fit are refused where they stand.
             let seen = self.seen(column, purpose, own);
             let type_oid = seen.map_or_else(|_| self.base(column.type_oid), |seen| seen.type_oid);
-            (column.name.clone(), type_oid)
+            let collation = self.collation(column, type_oid);
+            VisibleColumn { name: column.name.clone(), type_oid, collation }
         });
         Question { purpose, sql: sql.to_owned(), columns: columns.collect() }
     }
@@ -66,6 +68,12 @@ impl<'a> Compiler<'a> {
     /// one that is NOT NULL could not stand for a value that was not sent.
     fn base(&self, type_oid: Oid) -> Oid {
         base_type(type_oid, -1, self.input.type_info).0
+    }
+
+    /// What steps leave of the column's own type is compared as the column is.
+    fn collation(&self, column: &Column, type_oid: Oid) -> Option<QualifiedName> {
+        let is_own = type_oid == self.base(column.type_oid);
+        is_own.then(|| (self.input.collation)(&column.name)).flatten()
     }
 
     fn seen(
@@ -166,7 +174,9 @@ impl<'a> Compiler<'a> {
             if seen.is_hidden || is_closed {
                 return Err(Refusal::ReadsMasked(name));
             }
-            let place = self.program.input(source, seen.action, seen.type_oid);
+            let collation = self.collation(&self.input.table.columns[source], seen.type_oid);
+            let (action, type_oid) = (seen.action, seen.type_oid);
+            let place = self.program.input(Input { source, action, type_oid, collation });
             reads.push((name, place));
         }
         let types = reads.iter().map(|(_, place)| self.program.inputs[*place].source);
@@ -188,13 +198,12 @@ impl Program {
     }
 
     /// The place of an input. Only columns as the source has them are shared between expressions.
-    fn input(&mut self, source: usize, action: Action, type_oid: Oid) -> usize {
+    fn input(&mut self, input: Input) -> usize {
         let is_raw = |input: &Input| matches!(input.action, Action::Pass);
-        let input = Input { source, action, type_oid };
         let known = self
             .inputs
             .iter()
-            .position(|known| known.source == source && is_raw(known) && is_raw(&input));
+            .position(|known| known.source == input.source && is_raw(known) && is_raw(&input));
         known.unwrap_or_else(|| {
             self.inputs.push(input);
             self.inputs.len() - 1

@@ -39,6 +39,7 @@ fn plan(columns: Vec<ColumnSettings>) -> TransformPlan {
         destination: &name,
         table: &table,
         type_info: &|_| None,
+        collation: &|_| None,
         destination_type: &|name| (name == "region").then_some(oid::TEXT),
         known_columns: None,
         answer: &|_| None,

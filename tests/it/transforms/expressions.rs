@@ -70,6 +70,46 @@ async fn expressions_give_the_same_by_copy_by_insert_and_by_update() {
     assert_eq!(thrice.singly.scalar(stored).await, "0", "what is dropped or renamed is not stored");
 }
 
+/// What an expression compares and folds goes by the columns' collations, in the stream as in the copy.
+#[tokio::test]
+async fn expressions_go_by_the_collations_of_what_they_read() {
+    let setup = "CREATE COLLATION turkish (provider = icu, locale = 'tr-TR');
+        CREATE COLLATION loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+        CREATE DOMAIN place AS text COLLATE turkish;
+        CREATE TABLE c (id int PRIMARY KEY, t text COLLATE turkish, p place, l text COLLATE loose,
+            a text[] COLLATE loose, m text COLLATE turkish);
+        INSERT INTO c VALUES (1, 'ipek', 'iznik', 'EU', '{X}', 'is'), (2, 'ipek', 'iznik', 'us', '{y}', 'is')";
+    let section = r#"
+        [[table]]
+        name = "public.c"
+        where = "l = 'eu'"
+        [table.columns]
+        t     = { sql = "upper(t)" }
+        p     = { sql = "upper(p)" }
+        same  = { sql = "a = ARRAY['x']" }
+        m     = { mask = { keep_first = 1 } }
+        upper = { sql = "upper(m)" }
+    "#;
+    let configure = |agent: Agent| agent.section(section);
+    let mut thrice = Thrice::start_with(setup, "", configure).await;
+    let collated = || {
+        Pair::renamed("(SELECT * FROM c WHERE l = 'eu') AS c", "c").columns(
+            "id, upper(t), upper(p), l, a = ARRAY['x'], upper(left(m, 1) || '*')",
+            "id, t, p, l, same, upper",
+        )
+    };
+    thrice.assert_followed(&[collated()]).await;
+    thrice
+        .play(&[
+            "INSERT INTO c VALUES (3, 'dil', 'diyarbakir', 'Eu', '{X}', 'is'), (4, 'i', 'i', 'us', '{x}', 'is')",
+            "UPDATE c SET l = 'EU', t = 'isim' WHERE id = 2",
+            "UPDATE c SET p = 'izmir' WHERE id = 1",
+        ])
+        .await;
+    thrice.assert_followed(&[collated()]).await;
+    thrice.assert_copied(&[collated()], configure).await;
+}
+
 /// Values that are kept apart and not sent with an update.
 const LARGE: &str = "CREATE TABLE large (id int PRIMARY KEY, title text, body text, n int);
     ALTER TABLE large ALTER body SET STORAGE EXTERNAL;

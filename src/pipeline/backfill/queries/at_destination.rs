@@ -72,6 +72,7 @@ async fn check(
         destination: &query.destination,
         table: &Arc::new(describe(&result)),
         type_info: &|_| None,
+        collation: &|_| None,
         destination_type: &|_| None,
         known_columns: None,
         unique_keys: &[],
