@@ -39,6 +39,9 @@ pub struct VisibleColumn {
     pub collation: Option<QualifiedName>,
 }
 
+/// What the row of an expression is called: a name that nobody says.
+pub(crate) const ROW: &str = "sync_agent row";
+
 /// `value` under a column's name: with its collation it compares and folds as the column does.
 pub(crate) fn visible(value: &str, collation: Option<&QualifiedName>, name: &str) -> String {
     let collated = collation.map(|collation| format!(" COLLATE {}", collation.sql()));

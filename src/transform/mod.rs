@@ -44,7 +44,7 @@ pub use compile::PlanInput;
 pub use copy::CopyColumn;
 pub use error::{PlanError, Refusal, TransformError};
 pub use expression::{Answer, Purpose, Question, ShapeError, Unusable, VisibleColumn, check_shape};
-pub(crate) use expression::visible;
+pub(crate) use expression::{ROW, visible};
 pub use fingerprint::{changed_keys, fingerprint, query_fingerprint};
 pub use made::{Content, MadeValues};
 pub use mark::Mark;

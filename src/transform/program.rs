@@ -17,11 +17,11 @@ use std::hash::{Hash, Hasher};
 
 use bytes::Bytes;
 
-use super::expression::visible;
+use super::expression::{ROW, visible};
 use super::plan::Action;
 use crate::model::row::Value;
 use crate::pg::catalog::ColumnInfo;
-use crate::pg::ident::QualifiedName;
+use crate::pg::ident::{QualifiedName, identifier};
 use crate::pg::oid::{self, Oid};
 
 /// Parameters of one statement: a protocol limit.
@@ -209,7 +209,7 @@ impl Program {
             Some(index) => format!("CASE WHEN v.s{index} THEN (\n{}\n) END", expression.sql),
             None => format!("(\n{}\n)", expression.sql),
         };
-        format!("SELECT {looked_at} FROM (SELECT {}) AS \"sync_agent row\"", reads.join(", "))
+        format!("SELECT {looked_at} FROM (SELECT {}) AS {}", reads.join(", "), identifier(ROW))
     }
 }
 

@@ -12,11 +12,12 @@ use crate::model::finding::Side;
 use crate::model::row::Value;
 use crate::pg::catalog;
 use crate::pg::client::Client;
+use crate::pg::ident::identifier;
 use crate::pg::oid::{self, Oid};
 use crate::pg::server_error;
 use crate::pipeline::error::PipelineError;
 use crate::transform::{
-    Answer, Purpose, Question, Unusable, VisibleColumn, check_shape, visible,
+    Answer, Purpose, Question, ROW, Unusable, VisibleColumn, check_shape, visible,
 };
 
 pub(super) async fn examine(
@@ -70,6 +71,11 @@ impl Examination<'_> {
         let result = self.result_type(&named).await?;
         let mut inputs = Vec::new();
         for &column in &named {
+            // Without it the name would be that of the row.
+            if column.name == ROW {
+                inputs.push(column.name.clone());
+                continue;
+            }
             let others: Columns<'_> =
                 named.iter().copied().filter(|other| *other != column).collect();
             match self.result_type(&others).await {
@@ -168,7 +174,7 @@ fn row_of(columns: &Columns<'_>) -> String {
         visible(&format!("${number}"), column.collation.as_ref(), &column.name)
     };
     let columns: Vec<String> = (1..).zip(columns).map(column).collect();
-    format!("(SELECT {} OFFSET 0) AS \"sync_agent row\"", columns.join(", "))
+    format!("(SELECT {} OFFSET 0) AS {}", columns.join(", "), identifier(ROW))
 }
 
 /// A parameter of a type that only the server knows more of.

@@ -192,6 +192,40 @@ async fn rows_without_a_key_are_found_by_what_was_computed() {
     thrice.assert_copied(&[pay()], configure).await;
 }
 
+/// The names that our own statements use are any table's to have.
+#[tokio::test]
+async fn names_of_ours_and_of_every_kind_are_the_tables_own() {
+    let setup =
+        "CREATE TABLE \"Ünï \"\"q\"\" x\" (v int PRIMARY KEY, i0 text, n int, q text, x text,
+            \"sync_agent row\" text, \"select\" text, \"user\" text);
+        INSERT INTO \"Ünï \"\"q\"\" x\" VALUES (1, 'i', 1, 'q', 'x', 'row', 'select', 'user')";
+    let section = r#"
+        [[table]]
+        name = 'public."Ünï ""q"" x"'
+        where = "v > 0 /* a /* nested */ -- */ -- comment"
+        [table.columns]
+        n  = { sql = "n + v -- comment" }
+        e1 = { sql = "x || i0 || q" }
+        e2 = { sql = '"sync_agent row" || "select" || "user"' }
+        e3 = { sql = '$t$ ) ; -- $t$ || x' }
+        e4 = { sql = "'a' || user::text" }
+    "#;
+    let configure = |agent: Agent| agent.section(section);
+    let mut thrice = Thrice::start_with(setup, "", configure).await;
+    let named = || {
+        Pair::table("\"Ünï \"\"q\"\" x\"").columns(
+            "v, n + v, x || i0 || q, \"sync_agent row\" || \"select\" || \"user\", \
+             ' ) ; -- ' || x, 'a' || user",
+            "v, n, e1, e2, e3, e4",
+        )
+    };
+    thrice
+        .play(&["INSERT INTO \"Ünï \"\"q\"\" x\" VALUES (2, 'j', 2, 'r', 'y', 'rows', 's', 'u')"])
+        .await;
+    thrice.assert_followed(&[named()]).await;
+    thrice.assert_copied(&[named()], configure).await;
+}
+
 #[tokio::test]
 async fn a_row_that_cannot_be_computed_holds_its_transaction_and_says_no_value() {
     let (source, destination) = pair().await;
