@@ -86,11 +86,8 @@ impl TransformPlan {
     fn computed_sql(&self, computed: usize, action: &Action) -> String {
         let expression = self.program.as_ref().map(|program| &program.columns[computed]);
         match expression.filter(|_| !self.copy_computes()) {
-            // On lines of its own: it may end in a comment.
-            Some(expression) if matches!(action, Action::Pass) => {
-                format!("(\n{}\n)", expression.sql)
-            }
-            Some(expression) => format!("(\n{}\n)::pg_catalog.text", expression.sql),
+            Some(expression) if matches!(action, Action::Pass) => expression.typed(),
+            Some(expression) => format!("{}::pg_catalog.text", expression.typed()),
             None => "NULL::pg_catalog.text".to_owned(),
         }
     }

@@ -204,16 +204,21 @@ impl Program {
             visible(&format!("v.i{input}"), self.inputs[*input].collation.as_ref(), name)
         };
         let reads: Vec<String> = expression.reads.iter().map(read).collect();
-        // On lines of its own: it may end in a comment.
         let looked_at = match guard {
-            Some(index) => format!("CASE WHEN v.s{index} THEN (\n{}\n) END", expression.sql),
-            None => format!("(\n{}\n)", expression.sql),
+            Some(index) => format!("CASE WHEN v.s{index} THEN {} END", expression.typed()),
+            None => expression.typed(),
         };
         format!("SELECT {looked_at} FROM (SELECT {}) AS {}", reads.join(", "), identifier(ROW))
     }
 }
 
 impl Expression {
+    /// With the type that it had when it was looked at: what it calls may have been made anew, and its bytes
+    /// would be taken for those of another type. On lines of its own: it may end in a comment.
+    pub(super) fn typed(&self) -> String {
+        format!("(\n{}\n)::{}", self.sql, self.result.type_qualified.sql())
+    }
+
     pub(super) fn name(&self) -> String {
         match &self.column {
             Some(column) => format!("sql of column \"{column}\""),

@@ -166,3 +166,32 @@ async fn a_row_that_is_gone_before_it_is_read_stands_in_nobodys_way() {
     assert_pair(&source, &destination, open).await;
     assert!(!agent.log().contains("E_CONFLICT"), "{}", agent.log());
 }
+
+/// The bytes of one type are never taken for another's of the same length.
+#[tokio::test]
+async fn a_function_that_is_made_anew_with_another_type_gives_the_same() {
+    let (source, destination) = pair().await;
+    let makes = |kind: &str| {
+        format!(
+            "DROP FUNCTION IF EXISTS made(int);
+             CREATE FUNCTION made(int) RETURNS {kind} LANGUAGE sql IMMUTABLE AS 'SELECT ($1 + 1)::{kind}'"
+        )
+    };
+    source.exec(&format!("{}; {PAY}", makes("bigint"))).await;
+    let section =
+        "[[table]]\nname = \"public.pay\"\n[table.columns]\nmore = { sql = \"made(age)\" }";
+    let mut agent = Agent::between(&source, &destination).section(section);
+    agent.start_and_stream().await;
+    source.exec("INSERT INTO pay VALUES (6, 600, 6)").await;
+    agent.caught_up().await;
+    source.exec(&makes("double precision")).await;
+    source.exec("INSERT INTO pay VALUES (7, 700, 7)").await;
+    agent.caught_up().await;
+    let more = || Pair::table("pay").columns("id, (age + 1)::bigint", "id, more");
+    assert_pair(&source, &destination, more()).await;
+    let resync = agent.verb(&["resync", "--table", "public.pay", "--yes"]).await;
+    assert_eq!(resync.code, 0, "{}", resync.stderr);
+    agent.wait_for_state("streaming").await;
+    agent.caught_up().await;
+    assert_pair(&source, &destination, more()).await;
+}
