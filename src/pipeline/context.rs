@@ -94,7 +94,7 @@ impl Context {
     }
 
     pub async fn source_client(&self, purpose: &str) -> Result<Client, PipelineError> {
-        let client = client::connect(&self.source, purpose).await?;
+        let client = client::connect_with(&self.source, purpose, &[WHOLE_ROWS]).await?;
         self.board.source_reached();
         Ok(client)
     }
@@ -130,11 +130,10 @@ impl Context {
         Ok(session)
     }
 
-    /// A raw source connection for COPY. Row-level security must fail it, not thin it out.
+    /// A raw source connection for COPY.
     pub async fn reading_session(&self, purpose: &str) -> Result<Session, PipelineError> {
-        let settings = [("row_security", "off")];
         let mut session =
-            Session::connect_with(&self.source, purpose, Mode::Ordinary, &settings).await?;
+            Session::connect_with(&self.source, purpose, Mode::Ordinary, &[WHOLE_ROWS]).await?;
         self.bound(&mut session);
         Ok(session)
     }
@@ -159,6 +158,9 @@ impl Context {
         });
     }
 }
+
+/// Row-level security must fail who reads rows, and not thin them out: one that is hidden is not gone.
+pub(super) const WHOLE_ROWS: (&str, &str) = ("row_security", "off");
 
 /// What all copy workers hold together in frames that need no turn, as a part of `limits.memory`: a
 /// quarter, because the destination's side and what is being read are beside it.

@@ -39,6 +39,7 @@ use crate::model::finding::Side;
 use crate::pg::client::{self, Client};
 use crate::pg::dial::Endpoint;
 use crate::pg::ident::QualifiedName;
+use crate::pipeline::context::WHOLE_ROWS;
 use crate::pipeline::error::PipelineError;
 use crate::transform::{Answer, Program, Question, Unusable};
 
@@ -91,7 +92,7 @@ impl Calculator {
         if let Some(session) = held.as_ref().filter(|session| session.is_open()) {
             return Ok(Arc::clone(session));
         }
-        let settings = [("default_transaction_read_only", "on")];
+        let settings = [("default_transaction_read_only", "on"), WHOLE_ROWS];
         let client = client::connect_with(&self.endpoint, "expressions", &settings).await?;
         let prepared = async {
             // What it would be if we did not pin it: the role's, the database's or the server's.

@@ -167,6 +167,40 @@ async fn a_row_that_is_gone_before_it_is_read_stands_in_nobodys_way() {
     assert!(!agent.log().contains("E_CONFLICT"), "{}", agent.log());
 }
 
+/// A row that is read again and is not shown is not gone: who may not see it says so, and goes on when it may.
+#[tokio::test]
+async fn a_row_that_row_level_security_hides_is_not_taken_for_gone() {
+    let (source, destination) = pair().await;
+    source
+        .exec(
+            "CREATE ROLE follower LOGIN REPLICATION;
+             GRANT CREATE ON DATABASE postgres TO follower; GRANT ALL ON SCHEMA public TO follower;
+             CREATE TABLE t (id int PRIMARY KEY, f int, body text);
+             ALTER TABLE t ALTER body SET STORAGE EXTERNAL, OWNER TO follower;
+             INSERT INTO t SELECT g, g % 2, repeat('b', 3000) FROM generate_series(1, 4) g",
+        )
+        .await;
+    let section = "[[table]]\nname = \"public.t\"\nwhere = \"f = 1\"";
+    let mut agent = Agent::between(&source, &destination)
+        .text("source.url", &source.url_as("follower"))
+        .section(section);
+    agent.start_and_stream().await;
+    source
+        .exec(
+            "ALTER TABLE t OWNER TO postgres; GRANT SELECT ON t TO follower;
+             ALTER TABLE t ENABLE ROW LEVEL SECURITY",
+        )
+        .await;
+    source.exec("UPDATE t SET f = 1 WHERE id = 2").await;
+    let line = held(&mut agent, "E_ACCESS").await;
+    assert!(line.contains("42501"), "{line}");
+    source.exec("ALTER ROLE follower BYPASSRLS").await;
+    agent.wait_for_state("streaming").await;
+    agent.caught_up().await;
+    let pair = Pair::renamed("(SELECT * FROM t WHERE f = 1) AS t", "t");
+    assert_pair(&source, &destination, pair.columns("id, f, body", "id, f, body")).await;
+}
+
 /// The bytes of one type are never taken for another's of the same length.
 #[tokio::test]
 async fn a_function_that_is_made_anew_with_another_type_gives_the_same() {
