@@ -92,6 +92,12 @@ impl Calculator {
         if let Some(session) = held.as_ref().filter(|session| session.is_open()) {
             return Ok(Arc::clone(session));
         }
+        let session = Arc::new(self.connect().await?);
+        *held = Some(Arc::clone(&session));
+        Ok(session)
+    }
+
+    async fn connect(&self) -> Result<Session, PipelineError> {
         let settings = [("default_transaction_read_only", "on"), WHOLE_ROWS];
         let client = client::connect_with(&self.endpoint, "expressions", &settings).await?;
         let prepared = async {
@@ -106,9 +112,7 @@ impl Calculator {
         let path = prepared.await;
         let path =
             path.map_err(PipelineError::query(Side::Source, "preparing to compute expressions"))?;
-        let session = Arc::new(Session { client, path, statements: Mutex::default() });
-        *held = Some(Arc::clone(&session));
-        Ok(session)
+        Ok(Session { client, path, statements: Mutex::default() })
     }
 
     /// For another session at the source: the statement that lets names mean, until the end of its

@@ -105,7 +105,8 @@ impl Calculator {
         if let Some(known) = self.publishable.lock().await.get(&key) {
             return Ok(known.clone());
         }
-        let session = self.session().await?;
+        // By itself: a stream may be computing meanwhile, and must not do so inside the trial.
+        let session = self.connect().await?;
         let name = format!("sync_agent_trial_{}", session.client.backend_pid());
         let make = format!(
             "BEGIN READ WRITE; SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; \
