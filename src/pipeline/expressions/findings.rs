@@ -34,6 +34,14 @@ pub fn of_table(settings: &Settings, info: &TableInfo, plan: &TransformPlan) -> 
     let object = format!("table {}", info.name.sql());
     let finding = |message: String| Finding::info(Side::Source, object.clone(), message);
     let mut findings = Vec::new();
+    if !plan.table().has_key() && plan.expressions().next().is_some() {
+        findings.push(finding(
+            "it has no key, so that its rows are found by all of their values: of an expression whose value \
+             changes with time (now()) none is found again, and rows that are deleted stay; a primary key \
+             avoids that"
+                .to_owned(),
+        ));
+    }
     for (name, reads) in plan.expressions() {
         let dropped = reads.iter().filter(|column| is_dropped(table, &column.name));
         let dropped = quoted(dropped.copied());

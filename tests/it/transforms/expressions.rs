@@ -190,6 +190,8 @@ async fn rows_without_a_key_are_found_by_what_was_computed() {
         .await;
     thrice.assert_followed(&[pay()]).await;
     thrice.assert_copied(&[pay()], configure).await;
+    let checked = thrice.singly.agent.verb(&["check"]).await;
+    assert!(checked.stdout.contains("found by all of their values"), "{}", checked.stdout);
 }
 
 /// The names that our own statements use are any table's to have.
