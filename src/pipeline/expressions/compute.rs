@@ -154,8 +154,9 @@ impl Session {
                 Err(error) => return computing(error).into(),
             }
         }
-        // None by itself: whatever it was has passed.
-        computing(error).into()
+        // None by itself: whatever it was has passed. What was said of it may hold a row's values all the same.
+        let said = server_error::of(&error).map(|error| error.without_words());
+        ComputeError::Row { index: 0, message: refused(program, &said.unwrap_or_default()) }
     }
 }
 

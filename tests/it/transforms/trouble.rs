@@ -229,3 +229,24 @@ async fn a_function_that_is_made_anew_with_another_type_gives_the_same() {
     agent.caught_up().await;
     assert_pair(&source, &destination, more()).await;
 }
+
+/// What is refused of many rows and of none by itself says no value either.
+#[tokio::test]
+async fn a_refusal_that_no_row_repeats_says_no_value() {
+    let (source, destination) = pair().await;
+    source
+        .exec(
+            "CREATE TABLE t (id int PRIMARY KEY, v text);
+             CREATE FUNCTION alone(text) RETURNS text LANGUAGE plpgsql STABLE AS $$ BEGIN
+               IF pg_catalog.current_query() LIKE '%(1, $%' THEN RAISE EXCEPTION 'not %', $1; END IF;
+               RETURN $1; END $$",
+        )
+        .await;
+    let section = "[[table]]\nname = \"public.t\"\n[table.columns]\nv = { sql = \"alone(v)\" }";
+    let mut agent = Agent::between(&source, &destination).section(section);
+    agent.start_and_stream().await;
+    source.exec("INSERT INTO t VALUES (1, 'CANARY-1'), (2, 'CANARY-2')").await;
+    let line = held(&mut agent, "E_DATA").await;
+    assert!(line.contains("P0001"), "{line}");
+    assert!(!agent.log().contains("CANARY"), "{}", agent.log());
+}
