@@ -7,12 +7,23 @@ use fallible_iterator::FallibleIterator;
 use postgres_protocol::message::backend::ErrorFields;
 use tokio_postgres::error::SqlState;
 
+/// Stands for words that are not repeated.
+const UNSPOKEN: &str = "what it says may hold a row's values; the server's log has it";
+
+/// The classes of SQLSTATEs that PostgreSQL has (Appendix A of its documentation).
+const CLASSES: [&str; 44] = [
+    "00", "01", "02", "03", "08", "09", "0A", "0B", "0F", "0L", "0P", "0Z", "10", "20", "21", "22",
+    "23", "24", "25", "26", "27", "28", "2B", "2D", "2F", "34", "38", "39", "3B", "3D", "3F", "40",
+    "42", "44", "53", "54", "55", "57", "58", "72", "F0", "HV", "P0", "XX",
+];
+
 /// An ErrorResponse or NoticeResponse, whichever kind of connection it came over.
 ///
 /// `Display` prints severity, message and SQLSTATE. `detail` is kept apart because PostgreSQL puts
 /// row values into it (`Key (id)=(1) already exists.`): it must not be logged. So does the message
 /// of some classes (`invalid input syntax for type integer: "abc"`): `Display` blanks what is
-/// quoted there, `message` has it whole. `Debug` says no more than `Display`, and the objects.
+/// quoted there, and says nothing of what a function raised; `message` has it whole. `Debug` says no
+/// more than `Display`, and the objects.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ServerError {
     pub severity: String,
@@ -99,18 +110,62 @@ impl ServerError {
     /// The error with nothing that a row's values may be in: a function's author writes them into any
     /// field but these.
     pub fn without_words(&self) -> String {
-        let meaning = match self.code.code() {
-            "22003" | "22008" => " (out of range)",
-            "22012" => " (division by zero)",
-            "22P02" | "22007" => " (a text that is no value of the type)",
-            "22001" => " (too long)",
-            "23502" => " (NULL where none may be)",
-            "23514" => " (a check failed)",
-            "P0001" => " (raised by a function)",
-            "25006" => " (an expression wrote something)",
-            _ => "",
-        };
+        let meaning = self.meaning().map(|meaning| format!(" ({meaning})")).unwrap_or_default();
         format!("{}: SQLSTATE {}{meaning}", self.severity, self.code.code())
+    }
+
+    /// The same error in words of ours, for what a statement said that computed with rows' values. What
+    /// ends a session (FATAL) is of the server alone, and stays.
+    pub fn reworded(&self) -> ServerError {
+        if self.severity != "ERROR" {
+            return self.clone();
+        }
+        ServerError {
+            severity: self.severity.clone(),
+            code: self.code.clone(),
+            message: self.meaning().unwrap_or(UNSPOKEN).to_owned(),
+            detail: None,
+            hint: None,
+            schema: None,
+            table: None,
+            column: None,
+            constraint: None,
+        }
+    }
+
+    /// What the code means, for those that are met where rows are computed.
+    fn meaning(&self) -> Option<&'static str> {
+        Some(match self.code.code() {
+            "22003" | "22008" => "out of range",
+            "22012" => "division by zero",
+            "22P02" | "22007" => "a text that is no value of the type",
+            "22001" => "too long",
+            "23502" => "NULL where none may be",
+            "23514" => "a check failed",
+            "P0001" => "raised by a function",
+            "21000" => "a query inside of another gave more than one row",
+            "25006" => "something is written where nothing may be",
+            "42501" => "permission denied",
+            "42P01" | "42703" | "42704" | "42883" | "3F000" => {
+                "something of this name does not exist"
+            }
+            "40001" | "40P01" => "in the way of another transaction",
+            "53100" => "the disk is full",
+            "53200" => "out of memory",
+            "57014" => "canceled",
+            _ => return None,
+        })
+    }
+
+    /// The hint, where it is PostgreSQL's own.
+    pub fn own_hint(&self) -> Option<&str> {
+        self.hint.as_deref().filter(|_| !self.message_may_hold_values())
+    }
+
+    /// Whether the code is none of PostgreSQL's, or that of PL/pgSQL's RAISE: then somebody's function chose
+    /// its words.
+    pub fn is_raised(&self) -> bool {
+        !CLASSES.contains(&self.class()) || self.class() == "P0"
     }
 
     fn is_about_encoding(&self) -> bool {
@@ -120,14 +175,16 @@ impl ServerError {
 
     fn message_may_hold_values(&self) -> bool {
         // Data exceptions quote the input; RAISE prints whatever its author wanted.
-        self.class() == "22" || self.code == SqlState::RAISE_EXCEPTION
+        self.class() == "22" || self.is_raised()
     }
 }
 
 impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let blanked;
-        let message = if self.message_may_hold_values() {
+        let message = if self.is_raised() {
+            self.meaning().unwrap_or(UNSPOKEN)
+        } else if self.message_may_hold_values() {
             blanked = if self.is_about_encoding() {
                 blank_bytes(&self.message)
             } else {
@@ -188,7 +245,10 @@ fn blank_bytes(message: &str) -> String {
 impl From<&tokio_postgres::error::DbError> for ServerError {
     fn from(error: &tokio_postgres::error::DbError) -> ServerError {
         ServerError {
-            severity: error.severity().to_owned(),
+            // Not translated, where the server says it so.
+            severity: error
+                .parsed_severity()
+                .map_or_else(|| error.severity().to_owned(), |severity| severity.to_string()),
             code: error.code().clone(),
             message: error.message().to_owned(),
             detail: error.detail().map(str::to_owned),
@@ -251,6 +311,8 @@ mod tests {
         for (code, message) in [
             ("22P02", "invalid input syntax for type integer: \"can\"canary\""),
             ("P0001", "row \"canary\" is bad"),
+            ("P0001", "row canary is bad"),
+            ("ABCDE", "row canary is bad"),
         ] {
             let error =
                 ServerError::from_frame(frame(&[(b'C', code), (b'M', message)])).expect("whole");

@@ -248,7 +248,7 @@ impl PipelineError {
                 "Put the row back at the destination, or copy the table again with `sync-agent resync --table`."
                     .to_owned(),
             ),
-            other => other.server_error().and_then(|server| server.hint),
+            other => other.server_error()?.own_hint().map(str::to_owned),
         }
     }
 

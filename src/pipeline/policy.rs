@@ -92,7 +92,8 @@ fn judge_query(error: &PipelineError, was_connected: bool) -> Verdict {
     let server = error.server_error();
     match (error, server.as_ref()) {
         (PipelineError::Wire { side: Side::Source, .. }, Some(server)) => match server.class() {
-            "21" | "22" | "P0" => verdict(Code::E_DATA, Disposition::Hold),
+            "21" | "22" => verdict(Code::E_DATA, Disposition::Hold),
+            _ if server.is_raised() => verdict(Code::E_DATA, Disposition::Hold),
             _ if server.code == SqlState::READ_ONLY_SQL_TRANSACTION => {
                 verdict(Code::E_CONFIG, Disposition::Exit)
             }
@@ -189,8 +190,7 @@ fn judge_checkpoint(error: &CheckpointError) -> Verdict {
 fn judge_server(server: Option<&ServerError>, otherwise: Verdict) -> Verdict {
     use Disposition::{Hold, Retry};
     let Some(server) = server else { return otherwise };
-    let code = server.code.code();
-    match &code[..2] {
+    match server.class() {
         // Data exceptions: a value that the destination's type does not take.
         "22" => verdict(Code::E_DATA, Hold),
         // Integrity constraints; two rows of one statement that are one row at the destination.
@@ -206,7 +206,7 @@ fn judge_server(server: Option<&ServerError>, otherwise: Verdict) -> Verdict {
         // serialization; admin shutdown; connection failures: they pass.
         "53" | "55" | "40" | "57" | "08" | "58" => PASSING,
         // A trigger's RAISE.
-        "P0" => verdict(Code::E_CONFLICT, Hold),
+        _ if server.is_raised() => verdict(Code::E_CONFLICT, Hold),
         _ => otherwise,
     }
 }

@@ -270,7 +270,8 @@ async fn filtered(
         identifier(&info.name.name)
     );
     let rows = session.simple_query(&sql).await;
-    let rows = rows.map_err(|error| refused(info, &error).unwrap_or_else(|| failed()(error)))?;
+    let rows =
+        rows.map_err(|error| refused(info, &error).unwrap_or_else(|| failed()(error.reworded())))?;
     let count = |place: usize| rows.first()?.get(place)?.as_deref()?.parse().ok();
     Ok(count(0).zip(count(1)).map(|(looked_at, left_out)| Filtered { looked_at, left_out }))
 }
@@ -287,6 +288,8 @@ async fn read(
     let mut reader = TextReader::new(column_count);
     let mut rows = Vec::new();
     let mut copy_out = session.copy_out(sql).await.map_err(refused)?;
+    // From here on it has seen rows.
+    let refused = |error: WireError| refused(error.reworded());
     while let Some(frames) = copy_out.next_frames().await.map_err(refused)? {
         for payload in frame::payloads(frames) {
             reader.push(payload);

@@ -46,6 +46,14 @@ impl WireError {
         }
     }
 
+    /// The same in words that hold no row's values.
+    pub fn reworded(self) -> WireError {
+        match self {
+            WireError::Server(error) => WireError::Server(Box::new(error.reworded())),
+            other => other,
+        }
+    }
+
     pub(crate) fn protocol(tag: u8, message: impl Into<String>) -> WireError {
         WireError::Protocol { tag, message: message.into() }
     }

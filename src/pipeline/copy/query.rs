@@ -204,7 +204,8 @@ async fn load(
     let mut copy_in = copy_in.map_err(worker::loading())?;
     let pumped = worker::pump(shared, job, &mut copy_out, &mut copy_in).await;
     let pumped = pumped.map_err(|error| match error {
-        PipelineError::Wire { side: Side::Source, source, .. } => running()(source),
+        // It has seen rows: what a cast or a function says of them is not repeated.
+        PipelineError::Wire { side: Side::Source, source, .. } => running()(source.reworded()),
         other => other,
     })?;
     end_reading(source).await?;

@@ -244,10 +244,11 @@ fn reading() -> impl FnOnce(WireError) -> PipelineError {
 /// The source ended a table's COPY. Where expressions are part of it, one may have failed for a row: what
 /// is said then is not repeated.
 fn refused(job: &CopyJob, error: WireError) -> PipelineError {
-    let server = error.server_error().filter(|server| server.may_be_about_a_row());
-    let Some(server) = server.filter(|_| job.transform.copy_has_expressions()) else {
+    if !job.transform.copy_has_expressions() {
         return reading()(error);
-    };
+    }
+    let server = error.server_error().filter(|server| server.may_be_about_a_row());
+    let Some(server) = server else { return reading()(error.reworded()) };
     PipelineError::Data {
         table: job.record.source.clone(),
         key: job.transform.source_key(),

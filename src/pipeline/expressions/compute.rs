@@ -17,6 +17,7 @@ use crate::model::row::Value;
 use crate::pg::server_error;
 use crate::pipeline::error::PipelineError;
 use crate::transform::{Inputs, Outcome, Program};
+use crate::wire::WireError;
 
 /// Why rows have no values.
 #[derive(Debug, thiserror::Error)]
@@ -66,8 +67,13 @@ fn is_about_rows(error: &tokio_postgres::Error) -> bool {
     server_error::of(error).is_some_and(|error| !error.is_transient())
 }
 
+/// Whatever passes; a function of the user's may have raised that, too, in words of its own.
 fn computing(error: tokio_postgres::Error) -> PipelineError {
-    PipelineError::query(Side::Source, "computing expressions")(error)
+    const DOING: &str = "computing expressions";
+    match server_error::of(&error) {
+        Some(said) => PipelineError::wire(Side::Source, DOING)(WireError::from(said.reworded())),
+        None => PipelineError::query(Side::Source, DOING)(error),
+    }
 }
 
 impl Session {

@@ -158,6 +158,10 @@ async fn no_masked_value_is_anywhere_but_at_the_source() {
     assert!(line["message"].as_str().is_some_and(|text| text.contains("ABCDE")), "{line}");
     assert_eq!(line["key"], "id", "{line}");
     assert_clean(&agent, &destination, "a copy that failed").await;
+    // As if something did not exist: a cast to regclass says such a thing of a value.
+    source.exec(&REFUSING.replace("ABCDE", "42P01")).await;
+    let line = held(&mut agent, "E_SCHEMA", "public.plain").await;
+    assert!(line["message"].as_str().is_some_and(|text| text.contains("42P01")), "{line}");
     source.exec(MENDED).await;
     agent.wait_for_state("streaming").await;
     assert_clean(&agent, &destination, "the copy").await;

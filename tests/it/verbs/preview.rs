@@ -162,6 +162,18 @@ async fn source_values_are_shown_when_asked_for_and_people_can_read_both() {
         assert_eq!(output.code, 6, "{output:?}");
         assert!(output.stderr.contains("P0001") && !output.stderr.contains("CANARY"), "{output:?}");
     }
+    // Whatever a row does to an expression or a filter, its values are not in the words.
+    for (changed, said) in [
+        ("age = { sql = \"age + email::regclass::oid::int\" }", "42P01"),
+        ("age = { sql = \"notes::int\" }", "22P02"),
+    ] {
+        let section = PEOPLE.replace("age    = { sql = \"age + 1\" }", changed);
+        let failing = Agent::between(&source, &destination).section(&section);
+        let output = failing.verb(&[&["preview"], &one[..]].concat()).await;
+        assert_eq!(output.code, 6, "{output:?}");
+        let is_shown = output.stderr.to_lowercase().contains("canary");
+        assert!(output.stderr.contains(said) && !is_shown, "{output:?}");
+    }
     let alone = agent.text("destination.url", "postgresql://postgres@127.0.0.1:1/gone");
     let output = shown(&alone, &one).await;
     assert!(output.stdout.contains("region             eu-1"), "{output:?}");

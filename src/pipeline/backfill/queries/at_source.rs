@@ -148,14 +148,14 @@ fn said(
     is_alone: bool,
 ) -> Problem {
     let query = &settings.queries[index];
-    if matches!(error.class(), "21" | "22" | "P0") {
+    if matches!(error.class(), "21" | "22") || error.is_raised() {
         return Problem::Doomed(query.name.clone(), error.to_string());
     }
     if error.code == SqlState::INSUFFICIENT_PRIVILEGE {
         let finding = Finding::error(Side::Source, object(query), error.to_string());
         return Problem::Finding(finding.remedy(grant(error, role)));
     }
-    let hint = error.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
+    let hint = error.own_hint().map(|hint| format!("; {hint}")).unwrap_or_default();
     let message = match &error.code {
         code if is_alone && error.message.contains("multiple commands") => {
             format!("it has more than one statement ({})", code.code())
