@@ -73,9 +73,9 @@ fn encoding_finding(facts: &ServerFacts, source: &ServerFacts) -> Option<Finding
 /// Whether our role may set `session_replication_role`: then foreign keys are not checked and
 /// triggers do not fire while we write.
 pub async fn can_set_replica_role(client: &Client) -> Result<bool, CatalogError> {
-    // Outside a transaction block SET LOCAL does nothing but check the privilege. A role that has
-    // the value by ALTER ROLE … SET needs none.
-    const ATTEMPT: &str = "SET LOCAL session_replication_role = 'replica'";
+    // SET LOCAL does nothing then but check the privilege. Two statements are one transaction: alone it
+    // would be a WARNING in the server's log. A role that has the value by ALTER ROLE … SET needs none.
+    const ATTEMPT: &str = "SET LOCAL session_replication_role = 'replica'; SELECT";
     const QUESTION: &str = "session_replication_role";
     let failed = |source| CatalogError::Query { question: QUESTION, source };
     let present = client.simple_query("SHOW session_replication_role").await.map_err(failed)?;
