@@ -1,7 +1,7 @@
 //! The destination's side of preflight: every table as it would be written, put before
 //! `apply::preflight`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::apply::mapping::{Mapping, MappingError};
@@ -13,6 +13,7 @@ use crate::pg::catalog::{self, ServerFacts, TableFilter, TableInfo};
 use crate::pg::client::Client;
 use crate::pg::ident::QualifiedName;
 use crate::pipeline::chosen_key;
+use crate::pipeline::constants;
 use crate::pipeline::context::Context;
 use crate::pipeline::copy::create::{Sides, request as structure_request};
 use crate::pipeline::error::PipelineError;
@@ -64,6 +65,7 @@ pub async fn findings(
     let mut checked = Vec::with_capacity(names.len());
     let mut mistakes = Vec::new();
     let mut misfits = Vec::new();
+    let mut constants = Vec::new();
     for (source, name) in subject.tables.iter().zip(names) {
         let existing = existing.get(&name).cloned();
         let asked = chosen_key::Asked {
@@ -95,6 +97,11 @@ pub async fn findings(
                 is_copy_only: subject.is_copy_only,
             };
             misfits.extend(kept.findings(&mut mapping));
+        }
+        if let Some(existing) = existing.as_ref().filter(|_| !is_followed(subject, source, &name)) {
+            let (asked, found) = constants::of_table(&transform, existing);
+            constants.extend(asked);
+            misfits.extend(found);
         }
         if is_followed(subject, source, &name) {
             // Both sides as they are now; the stream may be far from there.
@@ -142,6 +149,15 @@ pub async fn findings(
     if !mistakes.is_empty() {
         return Err(PipelineError::Config { message: mistakes.join("\n") });
     }
+    let in_the_way =
+        checked.iter().filter_map(|table| Some((&table.wanted, table.existing.as_ref()?)));
+    misfits.extend(merged::index_findings(in_the_way));
+    let (refused, hides_rows) = constants::refused(destination, &constants).await?;
+    misfits.extend(refused);
+    if hides_rows {
+        return Ok(distinct(misfits));
+    }
+    misfits.extend(constants::equal(destination, &constants).await);
     let tables: Vec<DestinationTable<'_>> =
         checked.iter().map(|table| request(context, subject, table)).collect();
     let request = DestinationRequest {
@@ -156,7 +172,16 @@ pub async fn findings(
     let sides = Sides { context, source: source_client, destination };
     findings.extend(structure_of(sides, subject, &checked).await?);
     findings.extend(misfits);
-    Ok(findings)
+    Ok(distinct(findings))
+}
+
+/// Each once: of a destination that several tables share each of them finds the same.
+fn distinct(mut findings: Vec<Finding>) -> Vec<Finding> {
+    let mut seen = HashSet::new();
+    findings.retain(|finding| {
+        seen.insert((finding.object.clone(), finding.message.clone(), finding.remedy.clone()))
+    });
+    findings
 }
 
 /// Missing tables are ours to create; so are those of our making that are not finished.

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use crate::config::settings::Settings;
 use crate::model::finding::{Finding, Side};
-use crate::pg::ident::{QualifiedName, identifier};
+use crate::pg::catalog::TableInfo;
+use crate::pg::ident::{QualifiedName, identifier, identifiers};
 use crate::structure::{OutputColumn, TableRequest};
 
 /// A selected table, and whether its destination is missing.
@@ -47,6 +48,50 @@ pub(super) fn mistakes(settings: &Settings, tables: &[Shared<'_>]) -> Vec<String
 pub(super) fn findings(tables: &[Shared<'_>]) -> Vec<Finding> {
     let missing = pairs(tables).into_iter().filter(|(.., is_missing)| *is_missing);
     missing.flat_map(|(first, second, _)| misfits(first, second)).collect()
+}
+
+/// Unique indexes of a shared destination that do not have the column which tells its tables apart: rows of
+/// one may refuse another's.
+pub(super) fn index_findings<'a>(
+    tables: impl Iterator<Item = (&'a TableRequest, &'a TableInfo)>,
+) -> Vec<Finding> {
+    let mut sharers: HashMap<&QualifiedName, (usize, &TableRequest, &TableInfo)> = HashMap::new();
+    for (request, existing) in tables.filter(|(request, _)| request.apart.is_some()) {
+        sharers.entry(&request.destination).or_insert((0, request, existing)).0 += 1;
+    }
+    let mut findings = Vec::new();
+    for (_, request, existing) in sharers.into_values().filter(|(count, ..)| *count > 1) {
+        let Some(apart) = &request.apart else { continue };
+        let in_the_way = existing.indexes.iter().filter(|index| {
+            let is_plain = index.is_unique && !index.is_exclusion && !index.columns.is_empty();
+            is_plain && !index.is_partial && !index.columns.contains(apart)
+        });
+        for index in in_the_way {
+            let (name, own) = (existing.name.sql(), identifier(&index.name));
+            let drop = match index.constraint {
+                Some(_) => format!("ALTER TABLE {name} DROP CONSTRAINT {own}"),
+                None => {
+                    let schema = &existing.name.schema;
+                    format!("DROP INDEX {}", QualifiedName::new(schema, &index.name).sql())
+                }
+            };
+            let columns = [apart].into_iter().chain(&index.columns).map(String::as_str);
+            let columns = identifiers(columns);
+            let finding = Finding::warning(
+                Side::Destination,
+                format!("index {own} of table {name}"),
+                format!(
+                    "several tables have rows there, and it lacks the column {} that tells them apart: a value \
+                     that two of them have is refused (E_CONFLICT)",
+                    identifier(apart)
+                ),
+            );
+            let remedy = format!("{drop}; CREATE UNIQUE INDEX ON {name} ({columns})");
+            findings.push(finding.remedy(remedy));
+        }
+    }
+    findings.sort_by(|one, other| one.object.cmp(&other.object));
+    findings
 }
 
 fn misfits(first: &TableRequest, second: &TableRequest) -> Vec<Finding> {

@@ -13,6 +13,7 @@ pub mod check;
 pub mod choice;
 pub mod chosen_key;
 pub mod code;
+mod constants;
 pub mod context;
 pub mod copy;
 pub mod destination_check;

@@ -176,9 +176,28 @@ impl TransformPlan {
         has_steps.then_some((column.type_oid, column.type_modifier))
     }
 
+    /// The name of the column that output `index` stands for: the source's, or the one that an expression
+    /// is written for.
+    pub fn place_name(&self, index: usize) -> Option<&str> {
+        let output = &self.outputs[index];
+        match (output.source, output.computed) {
+            (Some(source), _) => Some(&self.source.columns[source].name),
+            (None, Some(computed)) => self.program.as_ref()?.columns[computed].column.as_deref(),
+            (None, None) => None,
+        }
+    }
+
     /// Whether output `index` is NULL in every row.
     pub fn is_null(&self, index: usize) -> bool {
         matches!(self.outputs[index].action, Action::Constant(Constant::Null))
+    }
+
+    /// The text that output `index` is in every row.
+    pub fn constant(&self, index: usize) -> Option<&[u8]> {
+        match &self.outputs[index].action {
+            Action::Constant(Constant::Text { text, .. }) => Some(text),
+            _ => None,
+        }
     }
 
     /// Whether two values of output `index` differ where those that they are made from do.

@@ -186,6 +186,28 @@ async fn what_cannot_be_merged_is_refused() {
     assert_eq!(output.code, 4, "{}{}", output.stdout, output.stderr);
     let create = "CREATE UNIQUE INDEX ON \"public\".\"all\" (\"tenant\", \"id\")";
     assert!(output.stdout.contains(create), "{}", output.stdout);
+    let index = "DROP CONSTRAINT \"all_pkey\"; CREATE UNIQUE INDEX ON \"public\".\"all\" (\"tenant\", \"id\")";
+    assert!(output.stdout.contains(index), "{}", output.stdout);
+    let shared = "table \"public\".\"all\": no unique index";
+    assert_eq!(output.stdout.matches(shared).count(), 1, "{}", output.stdout);
+    // Values that only their spelling tells apart, and some that are none of the type.
+    for (type_name, values, finding) in [
+        ("char(3)", ["a", "a "], "are equal in its type character(3)"),
+        ("int", ["1", "01"], "are equal in its type integer"),
+        ("int", ["1", "b"], "does not take the value that [table.columns] of \"public\".\"ob\""),
+    ] {
+        destination
+            .exec(&format!(
+                "DROP TABLE \"all\"; CREATE TABLE \"all\" (tenant {type_name}, id bigint, v text, more int, \
+                 PRIMARY KEY (tenant, id))"
+            ))
+            .await;
+        let [one, other] = values.map(columns);
+        let agent = between().section(&table("oa", &one)).section(&table("ob", &other));
+        let output = agent.verb(&["check"]).await;
+        assert_eq!(output.code, 4, "{}{}", output.stdout, output.stderr);
+        assert!(output.stdout.contains(finding), "{finding}\n{}", output.stdout);
+    }
     // Onto a table that is selected itself.
     let agent = Agent::between(&source, &destination)
         .section("[[table]]\nname = \"public.oa\"\ndestination = \"public.orders\"");
