@@ -59,7 +59,7 @@ pub(crate) struct SourceFile {
     pub(crate) slot: Option<String>,
     /// The publication, or a list; created when absent. Default "sync_agent_<pipeline>".
     pub(crate) publication: Option<OneOrMany>,
-    /// What happens to a table that appears in an included schema. Default "add", at the next start; the others are not built yet.
+    /// What happens to a table that appears in an included schema. Default "add": it is copied and followed.
     pub(crate) new_tables: Option<NewTablesFile>,
     /// How much WAL the slot may hold back. Default: no bound.
     pub(crate) max_retained_wal: Option<Size>,
@@ -89,7 +89,7 @@ pub(crate) struct DestinationFile {
     pub(crate) create_tables: Option<bool>,
     /// Copying into a table that holds rows the agent did not copy. Default "refuse".
     pub(crate) on_existing: Option<OnExistingFile>,
-    /// A column that appears at the source. Default "halt"; "add" is not built yet.
+    /// A column that appears at the source. Default "add": it is added at the destination with its existing rows' value.
     pub(crate) new_columns: Option<NewColumnsFile>,
     /// A TRUNCATE at the source. Default "truncate".
     pub(crate) on_truncate: Option<OnTruncateFile>,
@@ -196,6 +196,7 @@ pub(crate) enum ColumnFile {
 }
 
 /// One transform step: exactly one kind; `rename` may accompany it, `key` belongs to `hash` and `fake`.
+/// An empty table names a column that passes as it is.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StepFile {

@@ -4,6 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// Names that no table's column may have.
+pub const SYSTEM_COLUMNS: [&str; 6] = ["tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"];
+
 /// `name` as an SQL identifier, always quoted.
 pub fn identifier(name: &str) -> String {
     postgres_protocol::escape::escape_identifier(name)

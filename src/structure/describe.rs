@@ -125,6 +125,12 @@ fn columns<'a>(
 fn leave_out_generated(scope: &Scope<'_>, table: &mut Table<'_>) {
     let misfit = |column: &Column<'_>| {
         let row = column.row.filter(|row| !row.generated.is_empty())?;
+        let has_its_name = |other: &Column<'_>| {
+            other.output.name == column.output.name && other.output != column.output
+        };
+        if table.columns.iter().any(has_its_name) {
+            return Some((row.number, "another column is given its name".to_owned()));
+        }
         Some((row.number, generated_misfit(scope, table, row)?))
     };
     let misfits: Vec<(i16, String)> = table.columns.iter().filter_map(misfit).collect();

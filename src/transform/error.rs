@@ -116,7 +116,7 @@ impl PlanError {
     pub fn hint(&self) -> &'static str {
         match self.refusal {
             Refusal::Absent => {
-                "Correct the name; a column that only the destination has needs a value step."
+                "Correct the name; a column that only the destination has needs a value or sql step."
             }
             Refusal::Gone => "Take the column out of [table.columns], then resync the table.",
             Refusal::AbsentKey => "Name a column of the source's table.",

@@ -86,7 +86,7 @@ pub enum ShapeError {
     Empty,
     #[error("the expression's brackets do not match")]
     Brackets,
-    #[error("the expression has a quote that does not end")]
+    #[error("the expression has a quote or a comment that does not end")]
     Quote,
     #[error("the expression has a \";\"")]
     Semicolon,

@@ -93,9 +93,19 @@ const BROKEN: &[(&str, &str, &str)] = &[
         "takes true only",
     ),
     (
-        "[[table]]\nname = \"public.a\"\n[table.columns]\nx = ‸{ }",
-        "table[0].columns.x",
+        "[[table]]\nname = \"public.a\"\n[table.columns]\nx = [‸{ }]",
+        "table[0].columns.x[0]",
         "the table has no step",
+    ),
+    (
+        "[[table]]\nname = \"public.a\"\n[table.columns]\nx = ‸{ rename = \"ctid\" }",
+        "table[0].columns.x",
+        "no table's column can be called \"ctid\"",
+    ),
+    (
+        "[[table]]\nname = \"public.a\"\non_delete = ‸\"mark:xmin\"",
+        "table[0].on_delete",
+        "no table's column can be called \"xmin\"",
     ),
     (
         "[[table]]\nname = \"public.a\"\n[table.columns]\nx = ‸[]",

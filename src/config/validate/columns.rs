@@ -6,6 +6,7 @@ use crate::config::document::Path;
 use crate::config::file::{ColumnFile, HashFile, Scalar, StepFile};
 use crate::config::settings::{ColumnSettings, Step};
 use crate::config::validate::Check;
+use crate::pg::ident::SYSTEM_COLUMNS;
 
 /// A kind of step: its key, whether it is built, whether a table of the file asks for it.
 pub(super) type StepKind = (&'static str, bool, fn(&StepFile) -> bool);
@@ -35,6 +36,14 @@ pub(super) fn steps<'f>(column: &'f ColumnFile, path: &Path) -> Vec<(Path, &'f S
     }
 }
 
+pub(super) const SYSTEM_HINT: &str = "PostgreSQL keeps the name for itself: choose another.";
+
+/// `{ }`
+fn is_empty(step: &StepFile) -> bool {
+    let has_step = STEP_KINDS.iter().any(|(_, _, is_there)| is_there(step));
+    !has_step && step.rename.is_none() && step.key.is_none()
+}
+
 impl Check<'_> {
     pub(super) fn columns(
         &mut self,
@@ -51,6 +60,10 @@ impl Check<'_> {
                 let message = format!("another column is stored as \"{stored_name}\" already");
                 self.problems.value(&path.key(name), message);
             }
+            if is_stored && SYSTEM_COLUMNS.contains(&stored_name.as_str()) {
+                let message = format!("no table's column can be called \"{stored_name}\"");
+                self.problems.value(&path.key(name), message).hint(SYSTEM_HINT);
+            }
             settings.push(column);
         }
         settings
@@ -59,6 +72,13 @@ impl Check<'_> {
     fn column(&mut self, name: &str, column: &ColumnFile, path: &Path) -> ColumnSettings {
         let mut settings =
             ColumnSettings { name: name.to_owned(), rename: None, steps: Vec::new() };
+        if let ColumnFile::One(step) = column
+            && is_empty(step)
+            && !self.problems.within(path)
+        {
+            // It is named, and passes as it is.
+            return settings;
+        }
         let steps = steps(column, path);
         if steps.is_empty() {
             self.problems.value(path, "the list has no step");
@@ -106,7 +126,8 @@ impl Check<'_> {
         if kinds.is_empty() && step.rename.is_none() {
             // A step that could not be read has its problem already.
             if step.key.is_none() && !self.problems.within(path) {
-                self.problems.value(path, "the table has no step");
+                let problem = self.problems.value(path, "the table has no step");
+                problem.hint("A column that passes as it is has { } alone, and no list.");
             }
             return None;
         }

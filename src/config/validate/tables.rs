@@ -4,7 +4,9 @@ use crate::config::document::Path;
 use crate::config::file::{ConfigFile, TableFile, UnlistedFile};
 use crate::config::pattern::{Pattern, QualifiedName, parse_name};
 use crate::config::settings::{ColumnSettings, OnDelete, TableSettings, Unlisted};
+use crate::config::validate::columns::SYSTEM_HINT;
 use crate::config::validate::{Check, new_columns, on_existing, on_truncate};
+use crate::pg::ident::SYSTEM_COLUMNS;
 
 /// Longest name PostgreSQL keeps, in bytes.
 const NAME_BYTES_MAX: usize = 63;
@@ -78,6 +80,11 @@ impl Check<'_> {
                 Some(column) if column.len() > NAME_BYTES_MAX || column.contains('\0') => {
                     let message = format!("\"{column}\" is no name of a column");
                     self.problems.value(path, message).hint("A name has at most 63 bytes.");
+                    OnDelete::Keep
+                }
+                Some(column) if SYSTEM_COLUMNS.contains(&column) => {
+                    let message = format!("no table's column can be called \"{column}\"");
+                    self.problems.value(path, message).hint(SYSTEM_HINT);
                     OnDelete::Keep
                 }
                 Some(column) => OnDelete::Mark(column.to_owned()),

@@ -102,10 +102,14 @@ fn output_columns(source: &TableInfo, transform: &TransformPlan) -> Vec<OutputCo
     for (index, column) in description.columns.iter().enumerate() {
         let origin = transform.origin_column(index).and_then(|c| source.column(&c.name));
         let passed = transform.passed_column(index).and(origin);
+        // What is computed stands where the source has the column.
+        let place = transform.place_name(index).and_then(|name| source.column(name));
+        let place = place.filter(|info| info.generated == Generated::No);
+        let source_name = place.map(|info| info.name.clone());
         if let Some(computed) = transform.computed_column(index) {
             columns.push(OutputColumn {
                 name: column.name.clone(),
-                source_name: None,
+                source_name,
                 // A type that users made may be nobody else's in the table, and be missing there.
                 type_name: match oid::is_built_in(computed.type_oid) {
                     true => computed.type_name.clone(),
@@ -121,7 +125,7 @@ fn output_columns(source: &TableInfo, transform: &TransformPlan) -> Vec<OutputCo
             (Some(info), _) => OutputColumn { name: column.name.clone(), ..untransformed(info) },
             (None, origin) => OutputColumn {
                 name: column.name.clone(),
-                source_name: origin.map(|info| info.name.clone()),
+                source_name,
                 type_name: match transform.mark() {
                     Some(mark) if mark.index == index => "timestamp with time zone".to_owned(),
                     _ => made_type(transform, index, origin),
@@ -144,6 +148,10 @@ fn made_type(
     index: usize,
     origin: Option<&catalog::ColumnInfo>,
 ) -> String {
+    let is_there = |info: &&catalog::ColumnInfo| oid::is_built_in(info.type_oid);
+    if let Some(info) = origin.filter(is_there).filter(|_| transform.is_null(index)) {
+        return info.type_name.clone();
+    }
     let Some((type_oid, modifier)) = transform.made_type(index) else { return "text".to_owned() };
     match origin.filter(|info| info.type_oid == type_oid) {
         Some(info) => info.type_name.clone(),

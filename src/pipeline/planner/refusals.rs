@@ -2,9 +2,10 @@
 
 use crate::apply::mapping::MappingError;
 use crate::config::settings::Settings;
-use crate::pg::ident::QualifiedName;
+use crate::pg::catalog::{Generated, TableInfo};
+use crate::pg::ident::{QualifiedName, identifier};
 use crate::pipeline::error::PipelineError;
-use crate::transform::PlanError;
+use crate::transform::{PlanError, Refusal};
 
 /// Why `on_delete = "mark:…"` is refused of a table.
 pub(in crate::pipeline) const NO_KEY_TO_MARK_BY: &str = "no columns identify a row of the source's table, and of several equal ones one would be marked that another row stands for; give it a primary key, or set on_delete to \"keep\"";
@@ -13,10 +14,21 @@ pub(in crate::pipeline) const NO_KEY_TO_MARK_BY: &str = "no columns identify a r
 /// columns have changed meanwhile, the settings are not to blame.
 pub(super) fn not_compiled(
     settings: &Settings,
-    table: &QualifiedName,
+    source: &TableInfo,
     errors: &[PlanError],
 ) -> PipelineError {
-    let described = |error: &PlanError| format!("{error}. {}", error.hint());
+    let table = &source.name;
+    let is_generated =
+        |name: &str| source.column(name).is_some_and(|column| column.generated != Generated::No);
+    let described = |error: &PlanError| match error.refusal {
+        Refusal::Absent if is_generated(&error.column) => format!(
+            "column {} of table {}: it is generated, and the stream does not send it: the destination computes it. \
+             Take it out of [table.columns]; a step sql or value makes a plain column of it.",
+            identifier(&error.column),
+            table.sql()
+        ),
+        _ => format!("{error}. {}", error.hint()),
+    };
     if errors.iter().any(PlanError::is_schema_change) {
         return schema(table, join(errors.iter().map(described)));
     }

@@ -71,7 +71,7 @@ impl Planner {
     ) -> Result<TransformPlan, PipelineError> {
         let compiled =
             self.with_input(table, source_info, destination, unique_keys, TransformPlan::compile);
-        compiled.map_err(|errors| refusals::not_compiled(&self.settings, &table.name, &errors))
+        compiled.map_err(|errors| refusals::not_compiled(&self.settings, source_info, &errors))
     }
 
     /// The columns that a table's filter reads; none where it has no filter, or none that can be used.

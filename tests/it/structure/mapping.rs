@@ -164,3 +164,35 @@ async fn a_hashed_key_is_still_a_key_and_other_indexes_of_it_are_left_out() {
     assert_eq!(destination.count("t").await, 20);
     assert_eq!(agent.terminate().await, Some(0));
 }
+
+#[tokio::test]
+async fn what_is_computed_stands_in_its_column_s_place() {
+    let (source, destination) = pair().await;
+    source
+        .exec(
+            "CREATE TABLE t (id int PRIMARY KEY, b int, v text, gone text, note text, pay numeric(12, 2), \
+               g text GENERATED ALWAYS AS (v || '!') STORED, at timestamptz); \
+             INSERT INTO t VALUES (1, 2, 'v', 'gone', 'note', 3, DEFAULT, now())",
+        )
+        .await;
+    let mut agent = Agent::between(&source, &destination).section(
+        "[[table]]\nname = \"public.t\"\nunlisted = \"drop\"\n[table.columns]\nnote = { }\nid = { }\n\
+         v = { sql = \"upper(v)\", rename = \"w\" }\nb = { sql = \"b * 1.5\" }\npay = { \"null\" = true }\n\
+         g = { sql = \"length(v)\" }\nmade = { value = \"m\" }\nat = [{ sql = \"at::date\" }]",
+    );
+    agent.start_and_stream().await;
+    source.exec("INSERT INTO t VALUES (2, 3, 'x', 'gone', 'note', 4, DEFAULT, now())").await;
+    agent.caught_up().await;
+    let columns = "SELECT string_agg(attname || ' ' || format_type(atttypid, atttypmod) || attgenerated::text, ', ' \
+         ORDER BY attnum) FROM pg_attribute WHERE attrelid = 't'::regclass AND attnum > 0";
+    assert_eq!(
+        destination.scalar(columns).await,
+        "id integer, b numeric, w text, note text, pay numeric(12,2), at date, g integer, made text"
+    );
+    let rows = Pair::table("t").columns(
+        "id, b * 1.5, upper(v), note, NULL::numeric, at::date, length(v), 'm'::text",
+        "id, b, w, note, pay, at, g, made",
+    );
+    assert_pair(&source, &destination, rows).await;
+    assert_eq!(agent.terminate().await, Some(0));
+}

@@ -13,7 +13,7 @@ use crate::config::settings::{QuerySettings, Settings};
 use crate::model::finding::{Finding, Side};
 use crate::pg::catalog::{self, IndexInfo, RelationKind, ReplicaIdentity, ResultColumn, TableInfo};
 use crate::pg::client::Client;
-use crate::pg::ident::{identifier, identifiers};
+use crate::pg::ident::{SYSTEM_COLUMNS, identifier, identifiers};
 use crate::pg::server_error::{self, ServerError};
 use crate::pipeline::error::PipelineError;
 
@@ -24,9 +24,6 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
 
 /// What the server calls a column that has no name.
 const UNNAMED: &str = "?column?";
-
-/// Names that no table's column may have.
-const SYSTEM_NAMES: [&str; 6] = ["tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"];
 
 /// Why the server did not take it.
 enum Refusal {
@@ -209,7 +206,7 @@ fn column_problems(settings: &Settings, index: usize, columns: &[ResultColumn]) 
             messages
                 .push(("sql", format!("two columns of its result are called {name}: add AS …")));
         }
-        if SYSTEM_NAMES.contains(&name) {
+        if SYSTEM_COLUMNS.contains(&name) {
             let name = identifier(name);
             messages.push(("sql", format!("no table's column can be called {name}: add AS …")));
         }
