@@ -7,6 +7,7 @@ mod leaks;
 mod merged;
 mod named;
 mod on_delete;
+mod partitioned;
 mod refused;
 mod steps;
 mod trouble;

@@ -6,6 +6,10 @@
 //! the server takes but some expressions: immutable ones without anything that users made. It is asked,
 //! by a publication that is rolled back.
 //!
+//! Of a partitioned table the server asks each partition's own identity. One that comes later has the
+//! primary key for its identity, whatever the root and the others have: so the columns must be in the
+//! primary key, and in every partition's identity.
+//!
 //! The agent looks at each row all the same. What was written before the filter was pushed is sent whole,
 //! and a publication is not ours alone to alter.
 
@@ -14,8 +18,11 @@ use std::collections::BTreeMap;
 use super::Calculator;
 use crate::config::settings::{Settings, Step, TableSettings, Unlisted};
 use crate::model::finding::Side;
-use crate::pg::catalog::{ReplicaIdentity, ServerFacts, TableInfo};
+use crate::pg::catalog::{
+    self, RelationKind, ReplicaIdentity, ServerFacts, TableFilter, TableInfo,
+};
 use crate::pg::ident::{QualifiedName, identifier, literal};
+use crate::pg::oid::Oid;
 use crate::pg::server_error;
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::planner::Planner;
@@ -38,6 +45,10 @@ pub enum Kept {
         "it names column \"{0}\", which is outside the replica identity: published, it would make the application's UPDATE and DELETE fail"
     )]
     OutsideIdentity(String),
+    #[error(
+        "it names column \"{0}\", which is outside the primary key or a partition's replica identity: published, it would make the application's UPDATE and DELETE fail, in a partition that is made later perhaps"
+    )]
+    OutsidePartition(String),
     #[error("it names column \"{0}\", which does not arrive as it is")]
     Changed(String),
     #[error("no publication takes it: {0}")]
@@ -57,7 +68,8 @@ pub async fn pushed(
         let Some(sql) = &table.filter else { continue };
         // One that cannot be used at all is found where the table is planned.
         let Some(inputs) = planner.filter_inputs(info).await? else { continue };
-        let judged = match judge(table, facts, info, &inputs) {
+        let leaves = leaves(planner, info).await?;
+        let judged = match judge(table, facts, (info, &leaves), &inputs) {
             Some(kept) => Err(kept),
             None => planner.calculator().publishable(&info.name, sql).await?,
         };
@@ -66,10 +78,22 @@ pub async fn pushed(
     Ok(filters)
 }
 
+/// The heaps of a partitioned table.
+async fn leaves(planner: &Planner, info: &TableInfo) -> Result<Vec<TableInfo>, PipelineError> {
+    if info.kind != RelationKind::Partitioned {
+        return Ok(Vec::new());
+    }
+    let asking = || PipelineError::catalog(Side::Source);
+    let leaves = catalog::partition_leaves(planner.source(), &[info.oid]).await.map_err(asking())?;
+    let oids: Vec<Oid> = leaves.iter().map(|leaf| leaf.oid).collect();
+    let found = catalog::tables(planner.source(), TableFilter::Oids(&oids)).await;
+    found.map_err(asking())
+}
+
 fn judge(
     table: &TableSettings,
     facts: &ServerFacts,
-    info: &TableInfo,
+    (info, leaves): (&TableInfo, &[TableInfo]),
     inputs: &[String],
 ) -> Option<Kept> {
     if facts.major_version() < FILTERS_SINCE {
@@ -82,10 +106,23 @@ fn judge(
     if let Some(name) = inputs.iter().find(is_changed) {
         return Some(Kept::Changed(name.clone()));
     }
-    let is_any = info.identity == ReplicaIdentity::Full || !info.has_usable_identity();
-    let key = info.key_columns();
-    let outside = inputs.iter().find(|name| !is_any && !key.contains(name));
+    // Inserts alone are published.
+    if !info.has_usable_identity() {
+        return None;
+    }
+    if info.kind == RelationKind::Partitioned {
+        let key = info.primary_key().map_or(&[][..], |key| &key.columns);
+        let is_outside =
+            |name: &&String| !key.contains(name) || leaves.iter().any(|leaf| !sends(leaf, name));
+        return inputs.iter().find(is_outside).map(|name| Kept::OutsidePartition(name.clone()));
+    }
+    let outside = inputs.iter().find(|name| !sends(info, name));
     outside.map(|name| Kept::OutsideIdentity(name.clone()))
+}
+
+/// Whether the column is part of the replica identity.
+fn sends(info: &TableInfo, column: &String) -> bool {
+    info.identity == ReplicaIdentity::Full || info.key_columns().contains(column)
 }
 
 /// Those that are pushed.
@@ -110,7 +147,8 @@ impl Calculator {
         let name = format!("sync_agent_trial_{}", session.client.backend_pid());
         let make = format!(
             "BEGIN READ WRITE; SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; \
-             CREATE PUBLICATION {} FOR TABLE {} WHERE (\n{sql}\n); SET LOCAL search_path = ''",
+             CREATE PUBLICATION {} FOR TABLE {} WHERE (\n{sql}\n) \
+             WITH (publish_via_partition_root = true); SET LOCAL search_path = ''",
             identifier(&name),
             table.sql(),
         );
