@@ -1,6 +1,7 @@
 //! Transforms: columns and rows that change on their way. What arrives is what the source's server makes
 //! of the rows with the expression that defines each step: by copy, by insert, by update, by resync.
 
+mod beside;
 mod cut_off;
 mod expressions;
 mod filters;
