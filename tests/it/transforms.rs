@@ -7,6 +7,7 @@ mod expressions;
 mod filters;
 mod leaks;
 mod merged;
+mod merged_copy;
 mod named;
 mod on_delete;
 mod partitioned;
