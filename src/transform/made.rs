@@ -31,11 +31,11 @@ pub enum Content {
 const HASH_CHARACTERS: usize = 64;
 
 impl TransformPlan {
-    /// What is known of output `index`, where steps make it of the source's column.
+    /// What is known of output `index`, where steps make it of the source's column or of what an expression
+    /// gives.
     pub fn made_values(&self, index: usize) -> Option<MadeValues> {
         let output = &self.outputs[index];
         let Action::Steps(_, steps, type_oid) = &output.action else { return None };
-        output.source?;
         let start = MadeValues { type_oid: *type_oid, longest: None, content: Content::Any };
         let mut made = steps.iter().fold(start, after);
         let modifier = self.table.columns[index].type_modifier;

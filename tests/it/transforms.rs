@@ -5,6 +5,7 @@ mod beside;
 mod cut_off;
 mod expressions;
 mod filters;
+mod fits;
 mod key_changes;
 mod leaks;
 mod merged;

@@ -214,8 +214,11 @@ async fn described(
 }
 
 /// A type's values, described as a column's without a name; none for a type that no column has.
-pub async fn result_type(client: &Client, oid: Oid) -> Result<Option<ColumnInfo>, CatalogError> {
-    let column = ResultColumn { name: String::new(), type_oid: oid, type_modifier: -1 };
+pub async fn result_type(
+    client: &Client,
+    (type_oid, type_modifier): (Oid, i32),
+) -> Result<Option<ColumnInfo>, CatalogError> {
+    let column = ResultColumn { name: String::new(), type_oid, type_modifier };
     let described = result_columns(client, &[column]).await?.pop();
     Ok(described.filter(|column| column.type_kind != 'p'))
 }

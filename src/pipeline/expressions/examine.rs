@@ -89,7 +89,7 @@ impl Examination<'_> {
         self.refuse_volatile(&named).await?;
         let column = catalog::result_type(self.client, result).await;
         let column = column.map_err(PipelineError::catalog(Side::Source))?;
-        let name = || format!("of OID {result}");
+        let name = || format!("of OID {}", result.0);
         let result = column.ok_or_else(|| Unusable::NoColumnType(name()))?;
         if self.question.purpose == Purpose::Filter && result.type_oid != oid::BOOL {
             return Err(Unusable::NotBoolean(result.type_name).into());
@@ -100,11 +100,13 @@ impl Examination<'_> {
         Ok(Answer { inputs, result })
     }
 
-    /// The type of the expression's values over a row of `columns`.
-    async fn result_type(&self, columns: &Columns<'_>) -> Result<Oid, Failed> {
+    /// The type of the expression's values over a row of `columns`, with the modifier that a cast gives
+    /// them (`::numeric(10, 2)`).
+    async fn result_type(&self, columns: &Columns<'_>) -> Result<(Oid, i32), Failed> {
         let sql = format!("SELECT (\n{}\n) FROM {}", self.question.sql, row_of(columns));
         let statement = self.parse(&sql, columns).await?;
-        Ok(statement.columns().first().map_or(oid::TEXT, |column| column.type_().oid()))
+        let column = statement.columns().first();
+        Ok(column.map_or((oid::TEXT, -1), |column| (column.type_().oid(), column.type_modifier())))
     }
 
     async fn parse(

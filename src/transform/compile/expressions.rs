@@ -116,13 +116,15 @@ impl<'a> Compiler<'a> {
             let result = Column {
                 name,
                 type_oid: expression.result.type_oid,
-                type_modifier: -1,
+                type_modifier: expression.result.type_modifier,
                 is_identity: false,
             };
             let (action, made) =
                 self.action(Some((&settings.name, &result)), &result.name, around.after)?;
-            let (type_oid, type_modifier) =
-                made.map_or((result.type_oid, -1), |made| (made.type_oid, made.type_modifier));
+            let (type_oid, type_modifier) = made
+                .map_or((result.type_oid, result.type_modifier), |made| {
+                    (made.type_oid, made.type_modifier)
+                });
             Ok((expression, Column { type_oid, type_modifier, ..result }, action))
         });
         let (expression, column, action) = match made {
