@@ -17,3 +17,4 @@ mod refused;
 mod steps;
 mod trouble;
 mod uniform;
+mod unlisted;
