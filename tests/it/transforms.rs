@@ -18,3 +18,4 @@ mod steps;
 mod trouble;
 mod uniform;
 mod unlisted;
+mod versions;
