@@ -115,6 +115,10 @@ impl Reread for Rereader {
                 let computed = self.calculator.compute(program, &[&inputs], is_binary).await;
                 // One row, one outcome.
                 let outcome = computed.map_err(uncomputed)?.remove(0);
+                // As it is by now it has left the filter: the change that did it comes, too.
+                if !outcome.passes {
+                    return Ok(None);
+                }
                 made = plan.fill(made, inputs, outcome).map_err(refused)?;
             }
             let mut whole = row.clone();

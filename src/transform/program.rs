@@ -2,10 +2,13 @@
 //! statement that computes them for many rows at once.
 //!
 //! ```sql
-//! SELECT (SELECT CASE WHEN v.s0 THEN (price * 1.10) END FROM (SELECT v.i0 AS "price") AS r), …
-//!   FROM (VALUES (1, $1, $2, $3), (2, $4, $5, $6), …) AS v (n, i0, i1, s0) ORDER BY v.n
+//! SELECT (SELECT CASE WHEN f.passes AND v.s0 THEN (price * 1.10) END
+//!           FROM (SELECT v.i0 AS "price") AS r), …, f.passes
+//!   FROM (VALUES (1, $1, $2, $3), (2, $4, $5, $6), …) AS v (n, i0, i1, s0)
+//!  CROSS JOIN LATERAL (SELECT (…) IS TRUE) AS f (passes) ORDER BY v.n
 //! ```
 //!
+//! As in the copy, nothing else is computed of a row that the filter does not let pass.
 //! `s0` says whether all of what the expression reads was sent: where it may not have been, the server is
 //! told not to look, since a NULL in its place is a value that no row has.
 //!
@@ -160,23 +163,25 @@ impl Program {
         let mut sql = "SELECT ".to_owned();
         for (index, expression) in self.columns.iter().enumerate() {
             sql.push_str(if index == 0 { "" } else { ", " });
-            let guard = expression.may_lack.then_some(index);
+            let guards = self.guards(index);
             match is_binary {
-                true => write!(sql, "({})", self.over_its_row(expression, guard)),
+                true => write!(sql, "({})", self.over_its_row(expression, &guards)),
                 false => write!(
                     sql,
                     "(SELECT CASE WHEN x IS DISTINCT FROM NULL THEN pg_catalog.concat(x) END \
                      FROM ({} OFFSET 0) AS q (x))",
-                    self.over_its_row(expression, guard)
+                    self.over_its_row(expression, &guards)
                 ),
             }
             .expect("writing to a String cannot fail");
         }
-        if let Some(filter) = &self.filter {
+        if self.filter.is_some() {
             sql.push_str(if self.columns.is_empty() { "" } else { ", " });
-            write!(sql, "({}) IS TRUE", self.over_its_row(filter, None)).expect("as above");
+            sql.push_str("f.passes");
         }
-        sql.push_str(" FROM (VALUES ");
+        // OFFSET keeps the planner from putting values in the place of names: what stands behind a condition
+        // would be computed before it.
+        sql.push_str(" FROM (SELECT * FROM (VALUES ");
         let mut parameter = 1;
         for row in 0..row_count {
             sql.push_str(if row == 0 { "(" } else { ", (" });
@@ -195,18 +200,31 @@ impl Program {
         for (index, _) in columns.filter(|(_, expression)| expression.may_lack) {
             write!(sql, ", s{index}").expect("as above");
         }
-        sql.push_str(") ORDER BY v.n");
+        sql.push_str(") OFFSET 0) AS v");
+        if let Some(filter) = &self.filter {
+            let passes = self.over_its_row(filter, &[]);
+            write!(sql, " CROSS JOIN LATERAL (SELECT ({passes}) IS TRUE OFFSET 0) AS f (passes)")
+                .expect("as above");
+        }
+        sql.push_str(" ORDER BY v.n");
         sql
     }
 
-    fn over_its_row(&self, expression: &Expression, guard: Option<usize>) -> String {
+    /// What has to be so before a column's expression is looked at.
+    fn guards(&self, index: usize) -> Vec<String> {
+        let passes = self.filter.iter().map(|_| "f.passes".to_owned());
+        let is_sent = self.columns[index].may_lack.then(|| format!("v.s{index}"));
+        passes.chain(is_sent).collect()
+    }
+
+    fn over_its_row(&self, expression: &Expression, guards: &[String]) -> String {
         let read = |(name, input): &(String, usize)| {
             visible(&format!("v.i{input}"), self.inputs[*input].collation.as_ref(), name)
         };
         let reads: Vec<String> = expression.reads.iter().map(read).collect();
-        let looked_at = match guard {
-            Some(index) => format!("CASE WHEN v.s{index} THEN {} END", expression.typed()),
-            None => expression.typed(),
+        let looked_at = match guards.is_empty() {
+            false => format!("CASE WHEN {} THEN {} END", guards.join(" AND "), expression.typed()),
+            true => expression.typed(),
         };
         format!("SELECT {looked_at} FROM (SELECT {}) AS {}", reads.join(", "), identifier(ROW))
     }

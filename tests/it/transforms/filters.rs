@@ -59,6 +59,29 @@ async fn a_filter_over_a_large_value_reads_it_where_it_was_not_sent() {
     filtered("length(body) > 3100 OR region = 'us'", "DEFAULT", false).await;
 }
 
+/// An expression sees no row that its table's filter leaves out.
+#[tokio::test]
+async fn what_a_filter_leaves_out_is_not_computed() {
+    let setup = "CREATE TABLE v (id int PRIMARY KEY, kind text, v text);
+        INSERT INTO v VALUES (1, 'int', '5'), (2, 'text', 'five')";
+    let section = "[[table]]\nname = \"public.v\"\nwhere = \"kind = 'int'\"\n\
+        [table.columns]\nv = { sql = \"v::int\" }";
+    let configure = |agent: Agent| agent.section(section);
+    let mut thrice = Thrice::start_with(setup, "", configure).await;
+    thrice
+        .play(&[
+            "INSERT INTO v VALUES (3, 'text', 'six')",
+            "INSERT INTO v VALUES (4, 'int', '6'), (5, 'text', 'seven'), (6, 'int', '8')",
+            "UPDATE v SET kind = 'text', v = 'nine' WHERE id = 6",
+            "UPDATE v SET kind = 'int', v = '10' WHERE id = 5",
+        ])
+        .await;
+    let pair = Pair::renamed("(SELECT * FROM v WHERE kind = 'int') AS v", "v");
+    let pair = pair.columns("id, kind, v::int", "id, kind, v");
+    thrice.assert_followed(std::slice::from_ref(&pair)).await;
+    thrice.assert_copied(&[pair], configure).await;
+}
+
 #[tokio::test]
 async fn a_filter_over_the_key_is_one() {
     filtered("id % 2 = 0 -- even", "DEFAULT", true).await;
