@@ -17,6 +17,7 @@
 mod applier;
 mod held;
 mod intake;
+mod link;
 mod mirror;
 pub mod past;
 mod progress;
@@ -25,7 +26,7 @@ mod reader;
 pub use applier::Work;
 pub use past::Past;
 pub use progress::{Progress, ProgressReader};
-pub use reader::{Reader, ReaderEnd};
+pub use reader::ReaderEnd;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,7 +97,7 @@ impl Stream {
             Some((store, record)) => mirror::start(store, record, self.board.clone(), progress),
             None => mirror::relay(progress),
         };
-        let reader = Reader::new(
+        let reader = reader::Reader::new(
             self.tail,
             self.tables,
             reader::Goal {
@@ -109,7 +110,7 @@ impl Stream {
             },
             self.limits,
             self.board,
-            reader::Links { work, ready, progress: reader_progress },
+            link::ApplierLink::new(work, ready, reader_progress),
         );
         let result = reader.run(shutdown, grace, applier).await;
         drop(mirror);
