@@ -19,6 +19,9 @@
 // Where tests end the agent; empty in a release build.
 pub mod failpoint;
 
+// How often the agent looks; a test has it look more often.
+pub mod pace;
+
 // Ground: Postgres facts; knows nothing about our pipeline.
 pub mod pg;
 

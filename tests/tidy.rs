@@ -18,6 +18,7 @@ use sync_agent::config::load::{Inputs, Purpose, load};
 /// path allows that path only. A module may import only from above: the order is checked, too.
 const IMPORTS: &[(&str, &[&str])] = &[
     ("failpoint", &[]),
+    ("pace", &[]),
     ("pg", &[]),
     ("model", &["pg"]),
     ("config", &["pg", "model"]),
@@ -47,6 +48,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         "pipeline",
         &[
             "failpoint",
+            "pace",
             "pg",
             "model",
             "config",
@@ -63,7 +65,10 @@ const IMPORTS: &[(&str, &[&str])] = &[
         ],
     ),
     ("http", &["metrics", "pipeline::status"]),
-    ("cli", &["failpoint", "pg", "model", "config", "metrics", "snapshot", "pipeline", "http"]),
+    (
+        "cli",
+        &["failpoint", "pace", "pg", "model", "config", "metrics", "snapshot", "pipeline", "http"],
+    ),
 ];
 
 /// Text, where it is banned (all of `src` when empty), and what to use instead.

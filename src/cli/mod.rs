@@ -41,6 +41,7 @@ use crate::config::diagnostics::ConfigErrors;
 use crate::config::load::{Inputs, Purpose, load};
 use crate::config::settings::Settings;
 use crate::failpoint;
+use crate::pace;
 use crate::pg::conninfo::system_environment;
 use crate::pipeline::code::Code;
 
@@ -52,6 +53,9 @@ const RUNTIME_THREAD_COUNT: usize = 2;
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     if let Err(error) = failpoint::arm() {
+        return exit::refuse(Code::E_CONFIG, &error.to_string());
+    }
+    if let Err(error) = pace::set() {
         return exit::refuse(Code::E_CONFIG, &error.to_string());
     }
     let global = &cli.global;

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::checkpoint::tables::TableRecord;
+use crate::pace;
 use crate::pg::client::Client;
 use crate::pg::ident::QualifiedName;
 use crate::pipeline::choice::{AsideReason, Choice, Present};
@@ -58,7 +59,7 @@ impl Watch {
     }
 
     async fn run(self, stop: CancellationToken) {
-        let mut tick = tokio::time::interval(WATCH_INTERVAL);
+        let mut tick = tokio::time::interval(pace::between_looks(WATCH_INTERVAL));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         tick.tick().await;
         loop {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::checkpoint::tables::{self, CopyState, TableRecord};
 use crate::model::finding::Side;
+use crate::pace;
 use crate::pg::catalog::{self, shapes};
 use crate::pg::lsn::Lsn;
 use crate::pg::oid::Oid;
@@ -28,7 +29,7 @@ pub async fn watch(sides: Sides<'_>, looks: &Looks, records: Vec<TableRecord>) -
         .filter_map(|record| Some((record.source_oid?, record)))
         .collect();
     loop {
-        tokio::time::sleep(INTERVAL).await;
+        tokio::time::sleep(pace::between_looks(INTERVAL)).await;
         match look(sides, looks, &mut watched).await {
             Ok(()) => {}
             // A connection that has ended shows elsewhere, with more patience than is due here.

@@ -41,9 +41,14 @@ const LATE_LOAD: &str = "\\set id random(1, 4000)\n\
     COMMIT;\n";
 
 /// So many rounds a second that a destination where every row takes a while keeps up with them.
-fn late_load(source: &Cluster) -> Workload {
-    let options = ["-n", "-c", "1", "-T", "3600", "-R", "100"];
-    Workload::start(source, &options, Some(LATE_LOAD))
+fn late_load(source: &Cluster, script: &str) -> Workload {
+    let options = ["-n", "-c", "1", "-T", "3600", "-R", "60"];
+    Workload::start(source, &options, Some(script))
+}
+
+/// Half of the rows, where one chunk is as good as several.
+fn fewer(sql: &str) -> String {
+    sql.replace("4000", "2000")
 }
 
 async fn is_copying(destination: &Cluster) -> bool {
@@ -78,10 +83,10 @@ async fn others_stream_on_while_a_new_table_is_copied_under_load() {
     let (source, destination) = pair().await;
     source.exec(TABLES).await;
     destination.exec(SLOW_LATE).await;
-    let mut agent = Agent::between(&source, &destination);
+    let mut agent = Agent::between(&source, &destination).looking_often();
     agent.start_and_stream().await;
-    source.exec(LATE).await;
-    let load = late_load(&source);
+    source.exec(&fewer(LATE)).await;
+    let load = late_load(&source, &fewer(LATE_LOAD));
     agent.wait_for("its copy beside", async |_| is_copying(&destination).await).await;
     let slots = "SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'sync_agent_it_sync'";
     assert_eq!(source.scalar(slots).await, "1");
@@ -100,18 +105,18 @@ async fn others_stream_on_while_a_new_table_is_copied_under_load() {
 async fn a_table_is_copied_again_while_its_old_rows_stay_and_others_stream() {
     let (source, destination) = pair().await;
     source.exec(TABLES).await;
-    source.exec(LATE).await;
+    source.exec(&fewer(LATE)).await;
     destination.exec(SLOW_LATE).await;
-    let mut agent = Agent::between(&source, &destination);
+    let mut agent = Agent::between(&source, &destination).looking_often();
     agent.start_and_stream().await;
     destination
-        .exec("DELETE FROM late WHERE id < 100; UPDATE late SET n = 77 WHERE id > 3900")
+        .exec("DELETE FROM late WHERE id < 100; UPDATE late SET n = 77 WHERE id > 1900")
         .await;
-    let load = late_load(&source);
+    let load = late_load(&source, &fewer(LATE_LOAD));
     let asked = agent.verb(&["resync", "--table", "public.late", "--yes"]).await;
     assert_eq!(asked.code, 0, "{}", asked.stderr);
     agent.wait_for("its copy beside", async |_| is_copying(&destination).await).await;
-    assert!(destination.count("late").await > 3500, "the old rows are readable");
+    assert!(destination.count("late").await > 1750, "the old rows are readable");
     let (slowest, _) = slowest_change(&source, &destination).await;
     assert!(slowest < LAG_MAX, "a change of another table took {slowest:?}");
     agent.wait_for_state("streaming").await;
@@ -129,10 +134,11 @@ async fn a_copy_beside_the_stream_survives_kills() {
     let (source, destination) = pair().await;
     source.exec(TABLES).await;
     destination.exec(SLOW_LATE).await;
-    let mut agent = Agent::between(&source, &destination).text("snapshot.chunk", "256KiB");
+    let mut agent =
+        Agent::between(&source, &destination).text("snapshot.chunk", "256KiB").looking_often();
     agent.start_and_stream().await;
     source.exec(LATE).await;
-    let load = late_load(&source);
+    let load = late_load(&source, LATE_LOAD);
     agent.wait_for("its copy beside", async |_| is_copying(&destination).await).await;
     for share in [0, 1000, 2000] {
         agent
@@ -159,7 +165,8 @@ async fn a_publication_that_is_younger_than_the_second_slot_holds_nothing_up() {
     let (source, destination) = pair().await;
     source.exec("CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 0)").await;
     destination.exec(SLOW_LATE).await;
-    let mut agent = Agent::between(&source, &destination).text("snapshot.chunk", "256KiB");
+    let mut agent =
+        Agent::between(&source, &destination).text("snapshot.chunk", "256KiB").looking_often();
     agent.start_and_stream().await;
     source.exec(LATE).await;
     agent.wait_for("a part", async |_| destination.count("late").await > 500).await;
@@ -179,7 +186,8 @@ async fn without_its_slot_the_table_starts_over_and_the_others_do_not() {
     let (source, destination) = pair().await;
     source.exec(TABLES).await;
     destination.exec(SLOW_LATE).await;
-    let mut agent = Agent::between(&source, &destination).text("snapshot.chunk", "256KiB");
+    let mut agent =
+        Agent::between(&source, &destination).text("snapshot.chunk", "256KiB").looking_often();
     agent.start_and_stream().await;
     source.exec(LATE).await;
     agent.wait_for("a part", async |_| destination.count("late").await > 500).await;

@@ -104,7 +104,8 @@ async fn leaves_that_come_and_go_are_tables_that_come_and_go() {
     // The partitions are not named: their root selects them.
     let mut agent = Agent::between(&source, &destination)
         .text("source.partitions", "leaf")
-        .set("include", "[\"public.m\", \"public.alone\"]");
+        .set("include", "[\"public.m\", \"public.alone\"]")
+        .looking_often();
     agent.start_and_stream().await;
     source
         .exec(

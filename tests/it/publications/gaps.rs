@@ -19,7 +19,8 @@ async fn with_existing(publication: &str) -> (Cluster, Cluster, Agent) {
     let (source, destination) = pair().await;
     source.exec(TABLES).await;
     source.exec(publication).await;
-    let agent = Agent::between(&source, &destination).text("source.publication", "p");
+    let agent =
+        Agent::between(&source, &destination).text("source.publication", "p").looking_often();
     (source, destination, agent)
 }
 
@@ -55,10 +56,14 @@ async fn a_member_removed_and_added_again_while_stopped_is_copied_again() {
 
 #[tokio::test]
 async fn a_member_removed_and_added_again_while_running_is_copied_again() {
-    let (source, destination, mut agent) =
-        with_existing("CREATE PUBLICATION p FOR TABLE t, u").await;
+    let (source, destination, agent) = with_existing("CREATE PUBLICATION p FOR TABLE t, u").await;
+    // The one test that waits for the next look as people do.
+    let mut agent = agent.variable("SYNC_AGENT_LOOKS_MS", "3600000");
     agent.start_and_stream().await;
+    let began = std::time::Instant::now();
     source.exec(GAP).await;
+    agent.wait_for("a look", async |agent| agent.log().contains("looking anew")).await;
+    assert!(began.elapsed().as_secs() < 15, "{:?}", began.elapsed());
     copied_again(&mut agent, "public.t", "removed from and added to").await;
     source.exec("INSERT INTO t VALUES (1003, 'later'); UPDATE t SET v = 'x' WHERE id = 3").await;
     agent.caught_up().await;
@@ -168,7 +173,7 @@ async fn a_publication_that_was_dropped_and_created_again_ends_the_pipeline_unti
 async fn our_own_publication_is_mended_and_the_table_copied_again() {
     let (source, destination) = pair().await;
     source.exec(TABLES).await;
-    let mut agent = Agent::between(&source, &destination);
+    let mut agent = Agent::between(&source, &destination).looking_often();
     agent.start_and_stream().await;
     source
         .exec("ALTER PUBLICATION sync_agent_it DROP TABLE t; INSERT INTO t VALUES (1001, 'gap')")

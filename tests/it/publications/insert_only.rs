@@ -12,7 +12,7 @@ const TABLES: &str = "CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE log (lin
 async fn updates_of_an_insert_only_table_succeed_and_degrade_until_it_is_copied_again() {
     let (source, destination) = pair().await;
     source.exec(TABLES).await;
-    let mut agent = Agent::between(&source, &destination);
+    let mut agent = Agent::between(&source, &destination).looking_often();
     agent.start_and_stream().await;
     let status = agent.status().await;
     let tables = status["tables"].as_array().expect("tables");
@@ -56,7 +56,7 @@ async fn a_table_that_loses_its_key_is_moved_so_that_the_application_can_write()
     let (source, destination) = pair().await;
     source.exec(TABLES).await;
     source.exec("INSERT INTO t SELECT generate_series(1, 10)").await;
-    let mut agent = Agent::between(&source, &destination);
+    let mut agent = Agent::between(&source, &destination).looking_often();
     agent.start_and_stream().await;
     source.exec("ALTER TABLE t DROP CONSTRAINT t_pkey").await;
     agent

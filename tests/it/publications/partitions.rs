@@ -17,7 +17,8 @@ async fn started() -> (Cluster, Cluster, Agent) {
     let (source, destination) = pair().await;
     source.exec(ROOT).await;
     destination.exec("CREATE TABLE m (id int, k int, v text, PRIMARY KEY (id, k))").await;
-    let mut agent = Agent::between(&source, &destination).set("include", "[\"public.m*\"]");
+    let mut agent =
+        Agent::between(&source, &destination).set("include", "[\"public.m*\"]").looking_often();
     agent.start_and_stream().await;
     (source, destination, agent)
 }

@@ -23,7 +23,7 @@ async fn version_14_has_neither_filters_nor_schemas_and_all_else_works() {
              CREATE TABLE m_1 PARTITION OF m FOR VALUES IN (1); INSERT INTO m VALUES (1, 1)",
         )
         .await;
-    let mut agent = Agent::between(&source, &destination);
+    let mut agent = Agent::between(&source, &destination).looking_often();
     agent.start_and_stream().await;
     source
         .exec(

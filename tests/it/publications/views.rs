@@ -113,7 +113,8 @@ async fn takes_in(publication: &str) {
         )
         .await;
     source.exec(publication).await;
-    let mut agent = Agent::between(&source, &destination).text("source.publication", "p");
+    let mut agent =
+        Agent::between(&source, &destination).text("source.publication", "p").looking_often();
     agent.start_and_stream().await;
     source
         .exec(

@@ -130,6 +130,13 @@ impl Agent {
         self
     }
 
+    /// It looks at what nobody announces (publications, tables that are gone) several times a second: for
+    /// tests of what it finds there. That it looks by itself in time is shown in `publications::gaps` and
+    /// `schema_drift::gone`.
+    pub(crate) fn looking_often(self) -> Self {
+        self.variable("SYNC_AGENT_LOOKS_MS", "300")
+    }
+
     /// Where its next starts end by themselves: `<point>[:<nth>]=kill|park`; empty for nowhere.
     pub(crate) fn arm(&mut self, failpoint: &str) {
         const VARIABLE: &str = "SYNC_AGENT_FAILPOINT";
