@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Attempt, Ready, holder_name};
+use super::{Attempt, holder_name};
 use crate::checkpoint::row::{self, Acquired, Checkpoint, Claim};
 use crate::checkpoint::schema::{self, Presence};
 use crate::failpoint;
@@ -40,6 +40,16 @@ struct Connected {
     /// Does nothing else: a query that waits for a lock must not let the lease run out.
     lease: Client,
     replication: Session,
+}
+
+/// All that must come before the work: connections, what they showed, the lease.
+pub(super) struct Ready {
+    pub(super) source: Arc<Client>,
+    pub(super) destination: Arc<Client>,
+    pub(super) lease: Client,
+    pub(super) replication: Session,
+    pub(super) look: Look,
+    pub(super) checkpoint: Checkpoint,
 }
 
 impl Attempt<'_> {
