@@ -123,9 +123,10 @@ fn padded(name: &str, width: usize) -> String {
 /// A value as it is, or in quotation marks where that could be taken for something else.
 fn shown(value: Option<&str>) -> String {
     let Some(value) = value else { return "NULL".to_owned() };
-    let is_plain =
-        |c: char| !c.is_control() && c != '"' && c != '\\' && (c == ' ' || !c.is_whitespace());
+    // What is escaped for being no sign that one sees; quotation marks inside are seen.
+    let is_plain = |c: char| matches!(c, '"' | '\\' | '\'') || c.escape_debug().len() == 1;
     let is_whole = !value.is_empty() && value.trim() == value && value != "NULL";
+    let is_whole = is_whole && !value.starts_with('"');
     if is_whole && value.chars().all(is_plain) && !value.contains(" => ") {
         return value.to_owned();
     }
@@ -276,6 +277,8 @@ mod tests {
             (Some("a => b"), "\"a => b\""),
             (Some("a\u{1b}[2J\n"), "\"a\\u{1b}[2J\\n\""),
             (Some("\"\\"), "\"\\\"\\\\\""),
+            (Some(r#"{"a": "b\n"}"#), r#"{"a": "b\n"}"#),
+            (Some("a\u{202e}b"), "\"a\\u{202e}b\""),
         ] {
             assert_eq!(shown(value), expected);
         }
