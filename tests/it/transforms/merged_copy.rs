@@ -5,14 +5,14 @@ use crate::support::agent::Agent;
 use crate::support::cluster::{Cluster, pair};
 use crate::support::compare::{Pair, assert_pair};
 
-/// Some 1.2 MB each; two are marked, two are kept.
+/// Some 800 kB each; two are marked, two are kept.
 const TABLES: [&str; 4] = ["ma", "mb", "ka", "kb"];
 
 fn create(table: &str) -> String {
     format!(
         "CREATE TABLE {table} (id int PRIMARY KEY, v text, n int, pad text); \
          INSERT INTO {table} SELECT g, '{table} ' || g, g % 10, repeat(md5(g::text), 9) \
-             FROM generate_series(1, 3000) g; "
+             FROM generate_series(1, 2000) g; "
     )
 }
 
@@ -71,7 +71,7 @@ async fn tables_that_share_a_destination_and_keep_their_rows_survive_a_cut_off_c
     source.exec(&TABLES.map(create).concat()).await;
     // Rows of kept tables that the source has no more; nothing else says so.
     destination.exec("CREATE TABLE known_gone (tenant text, id int)").await;
-    let agent = Agent::between(&source, &destination).text("snapshot.chunk", "256KiB");
+    let agent = Agent::between(&source, &destination).text("snapshot.chunk", "128KiB");
     let mut agent = TABLES.iter().fold(agent, |agent, table| agent.section(&section(table)));
     for (round, death) in (1..).zip(["chunk-committed:7=kill", "last-chunk-committed:2=kill"]) {
         agent.arm(death);
