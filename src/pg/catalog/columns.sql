@@ -1,21 +1,10 @@
--- $1 oid[]: relations. A generated column's dependencies hang on its expression since version 15,
+-- $1 oid[]: relations. What is read of a column's type is in column_type_values.sql and
+-- column_type_tables.sql. A generated column's dependencies hang on its expression since version 15,
 -- on the column itself before.
 SELECT a.attrelid,
        a.attnum,
        a.attname::pg_catalog.text,
-       a.atttypid,
-       a.atttypmod,
-       pg_catalog.format_type(a.atttypid, a.atttypmod),
-       pg_catalog.format_type(a.atttypid, -1),
-       tn.nspname::pg_catalog.text,
-       t.typname::pg_catalog.text,
-       t.typarray,
-       t.typtype,
-       leaf.type,
-       leaf.modifier,
-       leaf.arrays,
-       lt.typname::pg_catalog.text,
-       lt.typtype,
+       {type values},
        a.attnotnull,
        CASE WHEN a.attgenerated = '' THEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) END,
        a.attidentity,
@@ -50,26 +39,7 @@ SELECT a.attrelid,
             ORDER BY 1)
        END
   FROM pg_catalog.pg_attribute a
-  JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
-  JOIN pg_catalog.pg_namespace tn ON tn.oid = t.typnamespace
- -- Domains and arrays are looked through; an array hands its modifier to its elements.
- CROSS JOIN LATERAL (
-       WITH RECURSIVE inside (depth, type, modifier, arrays) AS (
-           SELECT 0, a.atttypid, a.atttypmod, 0
-           UNION ALL
-           SELECT i.depth + 1, part.type, part.modifier, i.arrays + part.arrays
-             FROM inside i
-             JOIN pg_catalog.pg_type it ON it.oid = i.type
-            CROSS JOIN LATERAL (
-                  SELECT it.typbasetype, it.typtypmod, 0 WHERE it.typtype = 'd'
-                  UNION ALL
-                  SELECT it.typelem, i.modifier, 1 WHERE it.typtype = 'b' AND it.typcategory = 'A'
-                     AND it.typelem <> 0::pg_catalog.oid
-                  ) AS part (type, modifier, arrays)
-       )
-       SELECT type, modifier, arrays FROM inside ORDER BY depth DESC LIMIT 1
-       ) AS leaf
-  JOIN pg_catalog.pg_type lt ON lt.oid = leaf.type
+  {type tables}
   LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
   LEFT JOIN pg_catalog.pg_collation co ON co.oid = a.attcollation
   LEFT JOIN pg_catalog.pg_namespace cn ON cn.oid = co.collnamespace

@@ -159,8 +159,15 @@ type ByTable<T> = HashMap<Oid, Vec<T>>;
 
 async fn read_columns(client: &Client, oids: &[Oid]) -> Result<ByTable<ColumnInfo>, CatalogError> {
     const QUESTION: &str = "its columns";
-    let rows = query(client, QUESTION, include_str!("columns.sql"), &[&oids]).await?;
+    let sql = with_types(include_str!("columns.sql"));
+    let rows = query(client, QUESTION, &sql, &[&oids]).await?;
     described(client, QUESTION, &rows).await
+}
+
+/// A question about columns, with what both ask of a column's type.
+fn with_types(sql: &str) -> String {
+    sql.replace("{type values}", include_str!("column_type_values.sql").trim_end())
+        .replace("{type tables}", include_str!("column_type_tables.sql").trim_end())
 }
 
 /// A column of a query's result.
@@ -181,8 +188,8 @@ pub async fn result_columns(
     let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
     let types: Vec<Oid> = columns.iter().map(|column| column.type_oid).collect();
     let modifiers: Vec<i32> = columns.iter().map(|column| column.type_modifier).collect();
-    let sql = include_str!("result_columns.sql");
-    let rows = query(client, QUESTION, sql, &[&names, &types, &modifiers]).await?;
+    let sql = with_types(include_str!("result_columns.sql"));
+    let rows = query(client, QUESTION, &sql, &[&names, &types, &modifiers]).await?;
     let mut columns = described(client, QUESTION, &rows).await?;
     Ok(columns.remove(&0).unwrap_or_default())
 }
