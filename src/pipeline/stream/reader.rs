@@ -159,6 +159,10 @@ impl Reader {
 
     async fn read(&mut self, shutdown: &CancellationToken) -> Result<ReaderEnd, PipelineError> {
         loop {
+            // Also where nothing is left to do: a source that is idle says nothing for a long time.
+            if self.is_past_checked && self.is_caught_up() {
+                return Ok(ReaderEnd::CaughtUp);
+            }
             self.hand_over(Instant::now());
             let deadline = self.deadline(self.idle_deadline());
             let is_behind = self.is_behind();
@@ -170,10 +174,7 @@ impl Reader {
                 // A stop is never late for data.
                 () = shutdown.cancelled() => return Ok(ReaderEnd::Shutdown),
                 // Feedback, and an applier that waits, even under load.
-                told = self.link.next() => {
-                    if told == Told::Moved { self.on_progress(); }
-                    if told != Told::Ready && self.is_caught_up() { return Ok(ReaderEnd::CaughtUp); }
-                }
+                told = self.link.next() => if told == Told::Moved { self.on_progress(); },
                 // Full: only status updates go out until the applier takes a batch.
                 event = self.tail.next_if(can_read) => {
                     self.take_turn(event?).await?;
