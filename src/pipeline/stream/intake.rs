@@ -95,7 +95,13 @@ impl Intake {
     ) {
         match taken {
             Taken::Ready(change, policy) => {
-                self.take(Waiting::Ready { change, policy, held_bytes }, held_bytes);
+                // Rows of many NULLs are larger here than on their way.
+                let bytes = match &change {
+                    Change::Row { change, .. } if self.is_open() => change.memory_bytes(),
+                    _ => 0,
+                };
+                let event = Waiting::Ready { change, policy, held_bytes };
+                self.take(event, held_bytes.max(bytes));
             }
             Taken::Open(change) => {
                 let bytes = held_bytes.max(change.memory_bytes());
