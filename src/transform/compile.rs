@@ -215,7 +215,9 @@ impl<'a> Compiler<'a> {
         match table.unlisted {
             Some(Unlisted::Pass) => {}
             Some(Unlisted::Drop) => return false,
-            Some(Unlisted::Fail) if appeared => self.refuse(&column.name, Refusal::Appeared),
+            Some(Unlisted::Fail) if appeared => {
+                self.refuse(&column.name, Refusal::AppearedUnlisted);
+            }
             Some(Unlisted::Fail) => self.refuse(&column.name, Refusal::Unlisted),
             None if appeared && table.is_masked() => {
                 self.refuse(&column.name, Refusal::Appeared);

@@ -34,6 +34,8 @@ pub enum Refusal {
     GoneKey,
     #[error("appeared at the source, and the table has masked columns but no rule for new ones")]
     Appeared,
+    #[error("appeared at the source, and unlisted is \"fail\"")]
+    AppearedUnlisted,
     #[error("is the mark of deleted rows (on_delete), which only the destination may have")]
     TakenMark,
     #[error(
@@ -90,6 +92,7 @@ impl PlanError {
             Refusal::Gone
             | Refusal::GoneKey
             | Refusal::Appeared
+            | Refusal::AppearedUnlisted
             | Refusal::AppearedMark
             | Refusal::Broken(_) => true,
             Refusal::Filter(refusal) => matches!(**refusal, Refusal::Broken(_)),
@@ -121,7 +124,7 @@ impl PlanError {
             Refusal::Gone => "Take the column out of [table.columns], then resync the table.",
             Refusal::AbsentKey => "Name a column of the source's table.",
             Refusal::GoneKey => "Choose another key, then resync the table.",
-            Refusal::Appeared => {
+            Refusal::Appeared | Refusal::AppearedUnlisted => {
                 "Name the column in [table.columns], or set unlisted to \"pass\" or \"drop\"."
             }
             Refusal::TakenMark | Refusal::AppearedMark => "Choose another column for the mark.",

@@ -273,6 +273,9 @@ fn a_new_column_halts_a_table_with_masked_columns_and_no_rule() {
     for open in [value("x"), Step::Lower, Step::Trim] {
         assert!(with(None, open).is_ok(), "it hides nothing");
     }
+    let errors = with(Some(Unlisted::Fail), sha256()).expect_err("is refused");
+    let appeared = errors.iter().find(|error| error.column == "doc").expect("among others");
+    assert!(appeared.refusal == Refusal::AppearedUnlisted && appeared.is_schema_change());
     assert!(with(Some(Unlisted::Pass), sha256()).is_ok());
     assert!(with(Some(Unlisted::Drop), sha256()).is_err(), "the key is unlisted");
     let listed = settings(None, vec![named("name", vec![sha256()]), named("doc", vec![])]);
