@@ -237,13 +237,22 @@ impl Stage {
             let settled = self.destination.scalar(&applied).await == "t"
                 && self.destination.scalar(copied).await == "t";
             let (here, there) = self.rows(scene).await;
-            if settled && here == there {
+            if settled && self.is_joined() && here == there {
                 return Ok(());
             }
             wait::between_looks().await;
         }
         let error = self.last_error().await;
-        Err(format!("{:?}: {:?}; {error}", scene.tables, self.rows(scene).await))
+        let rows = self.rows(scene).await;
+        Err(format!("{:?}: {rows:?}; {error}; {}", scene.tables, self.agent.log()))
+    }
+
+    /// What was copied last is part of the stream: no look is on its way, which would find the next scene's
+    /// table under its other name and forget it.
+    fn is_joined(&self) -> bool {
+        let log = self.agent.log();
+        let copied = log.rfind("the copy is complete");
+        copied.is_none_or(|at| log[at..].contains("caught up; streaming"))
     }
 
     /// Null before it serves.
