@@ -2,8 +2,9 @@
 //!
 //! Expressions are part of the SELECT, and their values come with the rows. Where one reads a column in
 //! its masked form, which only the agent makes, or where the table's values would come in another form
-//! beside expressions ([`crate::transform::TransformPlan::copy_computes`]), the rows are gathered and the source is asked for
-//! many at once ([`crate::pipeline::expressions`]); a row that its filter leaves out ends here.
+//! beside expressions ([`crate::transform::TransformPlan::copy_computes`]), the rows are gathered and the
+//! source is asked for many at once ([`crate::pipeline::expressions`]); a row that its filter leaves out
+//! ends here.
 
 use bytes::{Bytes, BytesMut};
 
